@@ -1,0 +1,5 @@
+//! interactionfs mounts Vonage Contact Center's Interaction Content API as a read-only filesystem.
+//!
+//! `ARCHITECTURE.md` is the guide.
+
+pub mod model;
