@@ -3,3 +3,4 @@
 //! `ARCHITECTURE.md` is the guide.
 
 pub mod model;
+pub mod remote;
