@@ -2,5 +2,7 @@
 //!
 //! `ARCHITECTURE.md` is the guide.
 
+#[cfg(feature = "emulator")]
+pub mod emulator;
 pub mod model;
 pub mod remote;
