@@ -1,0 +1,175 @@
+//! An open handle's reads.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
+
+use super::block::{self, BLOCK};
+use super::flight::State;
+use super::history::History;
+use super::pace;
+use super::{ContentError, Cursor, Object};
+use crate::model::ByteRange;
+use crate::remote::{Class, RemoteError, RetryBudget, Terms};
+
+impl Cursor {
+    pub(super) fn new(object: Arc<Object>) -> Self {
+        let number = object.shared.next_place();
+        object.lock().cursors.insert(number, History::default());
+        Self { object, number }
+    }
+
+    pub(super) fn now(&self, offset: u64, length: u32) -> Option<Bytes> {
+        let object = &self.object;
+        let size = object.size()?;
+        let Some(range) = ByteRange::of_read(offset, u64::from(length), size) else {
+            return Some(Bytes::new());
+        };
+        let blocks = block::blocks_of(range);
+        let mut pieces = Vec::with_capacity(1);
+        let mut is_from_disk = false;
+        for index in blocks.clone() {
+            let part = part_of(range, index)?;
+            let piece = if let Some(bytes) = object.shared.memory.get(object.place, index) {
+                slice(&bytes, part, index)?
+            } else {
+                is_from_disk = true;
+                object.entry()?.read_now(index, part)?
+            };
+            pieces.push(piece);
+        }
+        if is_from_disk {
+            object.shared.counters.served_from_disk(range.len());
+        } else {
+            object.shared.counters.served_from_memory(range.len());
+        }
+        let next = blocks.end;
+        let is_at_edge = next < block::count_of(size) && !object.has(next);
+        let is_ahead_due = self.note(range) && is_at_edge;
+        if is_ahead_due {
+            object.go_ahead(
+                self.number,
+                range,
+                Instant::now() + std::time::Duration::from_secs(60),
+            );
+        }
+        Some(joined(pieces, range))
+    }
+
+    pub(super) async fn within(
+        &self,
+        offset: u64,
+        length: u32,
+        deadline: Instant,
+    ) -> Result<Bytes, ContentError> {
+        let object = &self.object;
+        let terms = Terms {
+            class: Class::Reader,
+            deadline,
+            retries: RetryBudget::standard(),
+        };
+        tokio::time::timeout_at(deadline, object.look_at_disk())
+            .await
+            .map_err(|_| ContentError::DeadlinePassed)?;
+        let mut is_noted = false;
+        loop {
+            let Some(size) = object.size() else {
+                object.size_within(&terms).await?;
+                continue;
+            };
+            let Some(range) = ByteRange::of_read(offset, u64::from(length), size) else {
+                if is_noted {
+                    // The file proved to end before this place. An empty answer would tell the kernel that it
+                    // ends here, and the READ that shows its true end would come too late to correct that.
+                    return Err(RemoteError::Protocol("a file that is shorter than it was").into());
+                }
+                return Ok(Bytes::new());
+            };
+            if !is_noted {
+                is_noted = true;
+                self.note(range);
+                object.shared.counters.missed();
+            }
+            let found = object.blocks(range, Some(self.number), &terms).await?;
+            let Some(found) = found.filter(|_| object.size() == Some(size)) else {
+                // The size proved wrong meanwhile.
+                continue;
+            };
+            object.go_ahead(self.number, range, deadline);
+            let pieces = block::blocks_of(range)
+                .zip(found)
+                .map(|(index, bytes)| {
+                    let part = part_of(range, index)?;
+                    slice(&bytes, part, index)
+                })
+                .collect::<Option<Vec<_>>>();
+            if let Some(pieces) = pieces {
+                return Ok(joined(pieces, range));
+            }
+            if Instant::now() >= deadline {
+                return Err(ContentError::DeadlinePassed);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Notes a READ in the history, wakes the streams that may run on; whether the run is sequential.
+    fn note(&self, range: ByteRange) -> bool {
+        let object = &self.object;
+        let capacity = object.shared.capacity_ahead();
+        let has_disk = object.shared.has_working_disk();
+        let mut state = object.lock();
+        let State {
+            cursors,
+            flights,
+            backward_seeks,
+            ..
+        } = &mut *state;
+        let history = cursors.entry(self.number).or_default();
+        if history.note(range) {
+            *backward_seeks += 1;
+        }
+        for flight in flights.iter() {
+            if pace::is_worth_waking(flight, history.front(), capacity, has_disk) {
+                flight.changed.notify_one();
+            }
+        }
+        history.is_sequential()
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        let mut state = self.object.lock();
+        state.cursors.remove(&self.number);
+        for flight in &state.flights {
+            flight.changed.notify_one();
+        }
+    }
+}
+
+/// What `range` wants of a block, as a range of the file.
+fn part_of(range: ByteRange, index: u64) -> Option<ByteRange> {
+    let start = block::start_of(index);
+    range.intersection(ByteRange::new(start, start.saturating_add(BLOCK))?)
+}
+
+/// A part of a block, without a copy; `None` if the block is shorter than the file was thought to be.
+fn slice(block: &Bytes, part: ByteRange, index: u64) -> Option<Bytes> {
+    let start = (part.start() - block::start_of(index)) as usize;
+    let end = (part.end() - block::start_of(index)) as usize;
+    (end <= block.len()).then(|| block.slice(start..end))
+}
+
+/// One piece as it is; several as one, since the kernel takes one slice.
+fn joined(mut pieces: Vec<Bytes>, range: ByteRange) -> Bytes {
+    if pieces.len() == 1 {
+        return pieces.pop().unwrap_or_default();
+    }
+    let mut whole = BytesMut::with_capacity(range.len() as usize);
+    for piece in pieces {
+        whole.extend_from_slice(&piece);
+    }
+    whole.freeze()
+}

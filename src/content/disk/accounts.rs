@@ -1,0 +1,301 @@
+//! What the cache directory holds, how much of it, and when it was used last: SQLite, one row a version.
+//!
+//! Only for deciding what to remove: whether a byte is right is decided by its checksum alone, so a lost or
+//! stale row can cost room or a fetch, never a wrong byte. Names nothing: GUID and key are hashes.
+//! All calls may block.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Identity;
+use super::store;
+
+/// What changed about a version since the last flush.
+#[derive(Clone, Debug)]
+struct Change {
+    identity: Identity,
+    bytes: Option<u64>,
+    is_fetched: bool,
+    true_size: Option<u64>,
+}
+
+/// One version, for listings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Row {
+    pub(crate) fingerprint: u128,
+    pub(crate) bytes: u64,
+    /// Seconds since 1970.
+    pub(crate) used: i64,
+    pub(crate) fetched: i64,
+    pub(crate) is_video: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    database: Mutex<Connection>,
+    changes: Mutex<HashMap<u128, Change>>,
+}
+
+/// Thirty days, after which pictures leave the cache.
+const VIDEO_AGE: i64 = 30 * 24 * 3600;
+
+/// Seconds since 1970 by the system's clock.
+pub(crate) fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+fn blob(fingerprint: u128) -> [u8; 16] {
+    fingerprint.to_be_bytes()
+}
+
+fn from_blob(blob: &[u8]) -> u128 {
+    blob.try_into().map_or(0, u128::from_be_bytes)
+}
+
+impl Accounts {
+    /// Opens the accounts of a cache directory. What can't be read is begun anew, together with the files.
+    pub(crate) fn open(directory: &Path) -> Result<Self, String> {
+        let path = directory.join("accounts.db");
+        let try_open = || -> Result<Connection, String> {
+            // Made here, because SQLite would make it by the umask.
+            store::own_file(&path, true).map_err(|error| error.kind().to_string())?;
+            Self::connect(&path).map_err(|_| "the accounts can't be read".to_owned())
+        };
+        let database = try_open().or_else(|_| {
+            for suffix in ["", "-wal", "-shm"] {
+                let mut name = path.clone().into_os_string();
+                name.push(suffix);
+                let _ = std::fs::remove_file(name);
+            }
+            try_open()
+        })?;
+        Ok(Self {
+            database: Mutex::new(database),
+            changes: Mutex::default(),
+        })
+    }
+
+    fn connect(path: &Path) -> rusqlite::Result<Connection> {
+        let database = Connection::open(path)?;
+        database.busy_timeout(std::time::Duration::from_secs(5))?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        database.pragma_update(None, "synchronous", "OFF")?;
+        database.execute_batch(
+            "CREATE TABLE IF NOT EXISTS versions (
+                fingerprint BLOB PRIMARY KEY, guid INTEGER NOT NULL, key INTEGER NOT NULL,
+                is_video INTEGER NOT NULL, modified INTEGER, bytes INTEGER NOT NULL DEFAULT 0,
+                used INTEGER NOT NULL, fetched INTEGER NOT NULL DEFAULT 0, true_size INTEGER
+             ) WITHOUT ROWID;
+             CREATE INDEX IF NOT EXISTS by_use ON versions (used, bytes);
+             CREATE INDEX IF NOT EXISTS by_item ON versions (guid, key);
+             CREATE INDEX IF NOT EXISTS by_size ON versions (true_size) WHERE true_size IS NOT NULL;",
+        )?;
+        Ok(database)
+    }
+
+    /// Notes that a version was used.
+    pub(crate) fn used(&self, identity: Identity) {
+        self.change(identity, |_| {});
+    }
+
+    /// Notes how many bytes of a version are there; `is_fetched` if some came from the server just now.
+    pub(crate) fn holds(&self, identity: Identity, bytes: u64, is_fetched: bool) {
+        self.change(identity, |change| {
+            change.bytes = Some(bytes);
+            change.is_fetched |= is_fetched;
+        });
+    }
+
+    /// Notes a true size that the metadata doesn't give.
+    pub(crate) fn sized(&self, identity: Identity, size: u64) {
+        self.change(identity, |change| change.true_size = Some(size));
+    }
+
+    fn change(&self, identity: Identity, apply: impl FnOnce(&mut Change)) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        apply(changes.entry(identity.fingerprint).or_insert(Change {
+            identity,
+            bytes: None,
+            is_fetched: false,
+            true_size: None,
+        }));
+    }
+
+    /// Writes what changed.
+    pub(crate) fn flush(&self) -> rusqlite::Result<()> {
+        let changes =
+            std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let now = now();
+        let mut database = self.lock();
+        let transaction = database.transaction()?;
+        {
+            let mut statement = transaction.prepare_cached(
+                "INSERT INTO versions (fingerprint, guid, key, is_video, modified, bytes, used, fetched, true_size)
+                 VALUES (?1, ?2, ?3, ?4, ?5, coalesce(?6, 0), ?7, ?7, ?9)
+                 ON CONFLICT (fingerprint) DO UPDATE SET
+                    bytes = coalesce(?6, bytes), used = ?7, is_video = ?4,
+                    fetched = max(fetched, ?8), true_size = coalesce(?9, true_size)",
+            )?;
+            for (fingerprint, change) in changes {
+                statement.execute(params![
+                    blob(fingerprint),
+                    change.identity.guid.cast_signed(),
+                    change.identity.key.cast_signed(),
+                    change.identity.is_video,
+                    change.identity.modified,
+                    change.bytes.map(u64::cast_signed),
+                    now,
+                    if change.is_fetched { now } else { 0 },
+                    change.true_size.map(u64::cast_signed),
+                ])?;
+            }
+        }
+        transaction.commit()
+    }
+
+    /// Bytes held of all versions.
+    pub(crate) fn total(&self) -> rusqlite::Result<u64> {
+        self.lock()
+            .query_row("SELECT coalesce(sum(bytes), 0) FROM versions", [], |row| {
+                row.get::<_, i64>(0)
+            })
+            .map(|total| total.max(0).cast_unsigned())
+    }
+
+    /// Bytes held of one version; 0 if that can't be told at once.
+    pub(crate) fn bytes_of(&self, fingerprint: u128) -> rusqlite::Result<u64> {
+        let Ok(database) = self.database.try_lock() else {
+            return Ok(0);
+        };
+        database
+            .query_row(
+                "SELECT bytes FROM versions WHERE fingerprint = ?1",
+                [blob(fingerprint)],
+                |row| row.get::<_, i64>(0),
+            )
+            .optional()
+            .map(|bytes| bytes.unwrap_or(0).max(0).cast_unsigned())
+    }
+
+    /// All true sizes that metadata don't give.
+    pub(crate) fn true_sizes(&self) -> rusqlite::Result<Vec<(u128, u64)>> {
+        let database = self.lock();
+        let mut statement = database
+            .prepare("SELECT fingerprint, true_size FROM versions WHERE true_size IS NOT NULL")?;
+        let rows = statement.query_map([], |row| {
+            let fingerprint = from_blob(row.get_ref(0)?.as_blob()?);
+            Ok((fingerprint, row.get::<_, i64>(1)?.max(0).cast_unsigned()))
+        })?;
+        rows.collect()
+    }
+
+    /// Whether a version is too old to be served.
+    pub(crate) fn is_expired(&self, fingerprint: u128, max_age: i64) -> rusqlite::Result<bool> {
+        self.lock()
+            .query_row(
+                "SELECT (bytes > 0 AND fetched < ?2 - ?3) OR (is_video AND modified < ?2 - ?4)
+                 FROM versions WHERE fingerprint = ?1",
+                params![blob(fingerprint), now(), max_age, VIDEO_AGE],
+                |row| row.get::<_, Option<bool>>(0),
+            )
+            .optional()
+            .map(|expired| expired.flatten().unwrap_or(false))
+    }
+
+    /// Takes out the versions that are too old, and then those used longest ago until `size` bytes are left.
+    pub(crate) fn evict(&self, size: u64, max_age: i64) -> rusqlite::Result<Vec<u128>> {
+        let mut evicted = self.select(
+            "SELECT fingerprint, bytes FROM versions
+             WHERE (bytes > 0 AND fetched < ?1 - ?2) OR (is_video AND modified < ?1 - ?3)",
+            params![now(), max_age, VIDEO_AGE],
+            u64::MAX,
+        )?;
+        self.delete(&evicted)?;
+        let over = self.total()?.saturating_sub(size);
+        if over > 0 {
+            let oldest = self.select(
+                "SELECT fingerprint, bytes FROM versions WHERE bytes > 0 ORDER BY used, fetched",
+                [],
+                over,
+            )?;
+            self.delete(&oldest)?;
+            evicted.extend(oldest);
+        }
+        Ok(evicted)
+    }
+
+    /// Takes out all versions of an item, or of all items of an interaction.
+    pub(crate) fn forget(&self, guid: u64, key: Option<u64>) -> rusqlite::Result<Vec<u128>> {
+        let forgotten = self.select(
+            "SELECT fingerprint, bytes FROM versions WHERE guid = ?1 AND (?2 IS NULL OR key = ?2)",
+            params![guid.cast_signed(), key.map(u64::cast_signed)],
+            u64::MAX,
+        )?;
+        self.delete(&forgotten)?;
+        Ok(forgotten)
+    }
+
+    /// Takes out these versions.
+    pub(crate) fn delete(&self, fingerprints: &[u128]) -> rusqlite::Result<()> {
+        if fingerprints.is_empty() {
+            return Ok(());
+        }
+        let mut database = self.lock();
+        let transaction = database.transaction()?;
+        for &fingerprint in fingerprints {
+            transaction
+                .prepare_cached("DELETE FROM versions WHERE fingerprint = ?1")?
+                .execute([blob(fingerprint)])?;
+        }
+        transaction.commit()
+    }
+
+    /// All versions, most recently used first.
+    pub(crate) fn rows(&self) -> rusqlite::Result<Vec<Row>> {
+        let database = self.lock();
+        let mut statement = database.prepare(
+            "SELECT fingerprint, bytes, used, fetched, is_video FROM versions ORDER BY used DESC",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok(Row {
+                fingerprint: from_blob(row.get_ref(0)?.as_blob()?),
+                bytes: row.get::<_, i64>(1)?.max(0).cast_unsigned(),
+                used: row.get(2)?,
+                fetched: row.get(3)?,
+                is_video: row.get(4)?,
+            })
+        })?;
+        rows.collect()
+    }
+
+    /// Rows of a query for fingerprint and bytes, until `enough` bytes are together.
+    fn select(
+        &self,
+        query: &str,
+        parameters: impl rusqlite::Params,
+        enough: u64,
+    ) -> rusqlite::Result<Vec<u128>> {
+        let database = self.lock();
+        let mut statement = database.prepare_cached(query)?;
+        let mut rows = statement.query(parameters)?;
+        let mut found = Vec::new();
+        let mut bytes = 0_u64;
+        while bytes < enough
+            && let Some(row) = rows.next()?
+        {
+            found.push(from_blob(row.get_ref(0)?.as_blob()?));
+            bytes = bytes.saturating_add(row.get::<_, i64>(1)?.max(0).cast_unsigned());
+        }
+        Ok(found)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,495 @@
+//! One version on disk: which blocks are there, which of them are verified, which still wait to be written.
+//!
+//! A block that waits to be written is served from the queue. A block from an earlier mount is verified when
+//! it is read first; one that fails is taken out of the map and fetched again.
+
+mod write;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::IoSliceMut;
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::fs::Advice;
+use rustix::io::ReadWriteFlags;
+use tokio::sync::OwnedSemaphorePermit;
+
+pub(super) use self::write::{Write, write};
+use super::map::{self, Header};
+use super::store::{self, Files};
+use super::{Disk, Identity, Job};
+use crate::content::block::{self, Blocks};
+use crate::model::ByteRange;
+use crate::remote::Validator;
+
+/// How long a stream waits for room in the writer's queue: a disk that writes nothing for so long is stuck.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How far ahead of a sequential reader the kernel is asked to read.
+const READAHEAD: Option<NonZeroU64> = NonZeroU64::new(8 << 20);
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    disk: Arc<Disk>,
+    identity: Identity,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_loaded: bool,
+    /// The version is no more, or another entry took over.
+    is_retired: bool,
+    /// Counts clearings, so that what was begun before one is not recorded after it.
+    generation: u64,
+    files: Option<Arc<Files>>,
+    size: u64,
+    validator: Validator,
+    checksums: Vec<u64>,
+    /// Blocks in the data file.
+    present: Blocks,
+    verified: Blocks,
+    /// Blocks in the writer's queue.
+    pending: HashMap<u64, Bytes>,
+    complete: Option<Arc<File>>,
+    is_verifying: bool,
+}
+
+/// What the map of an earlier mount said.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) size: u64,
+    pub(crate) validator: Validator,
+}
+
+impl Entry {
+    pub(super) fn new(disk: Arc<Disk>, identity: Identity) -> Self {
+        Self {
+            disk,
+            identity,
+            state: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.lock().is_retired
+    }
+
+    /// Reads the map of an earlier mount, once. Blocks.
+    pub(crate) fn load(&self) {
+        if self.lock().is_loaded {
+            return;
+        }
+        let fingerprint = self.identity.fingerprint;
+        let directory = &self.disk.settings.directory;
+        let found = if self.disk.is_condemned(fingerprint) {
+            None
+        } else if self.disk.is_expired(fingerprint) {
+            self.disk.condemn(fingerprint);
+            None
+        } else {
+            store::load(directory, fingerprint)
+        };
+        let mut state = self.lock();
+        if state.is_loaded || state.is_retired || state.files.is_some() {
+            state.is_loaded = true;
+            return;
+        }
+        state.is_loaded = true;
+        if let Some(found) = found {
+            state.take(found);
+            let bytes = state.held_bytes();
+            drop(state);
+            // Said anew, because a crash may have lost the account.
+            self.disk.accounts.holds(self.identity, bytes, false);
+        }
+    }
+
+    /// What the loaded map says of the version, if one was loaded.
+    pub(crate) fn stored(&self) -> Option<Stored> {
+        let state = self.lock();
+        state.files.as_ref()?;
+        Some(Stored {
+            size: state.size,
+            validator: state.validator.clone(),
+        })
+    }
+
+    /// Notes that somebody opens the version.
+    pub(crate) fn note_use(&self) {
+        if self.disk.works() {
+            let holds_any = !self.lock().present.is_empty();
+            if holds_any {
+                self.disk.accounts.used(self.identity);
+            }
+        }
+    }
+
+    /// Which blocks can be read here.
+    pub(crate) fn present(&self) -> Blocks {
+        let state = self.lock();
+        let mut present = if self.disk.answers() {
+            state.present.clone()
+        } else {
+            Blocks::default()
+        };
+        for &index in state.pending.keys() {
+            present.insert(index..index + 1);
+        }
+        present
+    }
+
+    pub(crate) fn contains(&self, index: u64) -> bool {
+        let state = self.lock();
+        (state.present.contains(index) && self.disk.answers()) || state.pending.contains_key(&index)
+    }
+
+    /// Bytes here; `None` if nothing was looked up yet.
+    pub(super) fn held_bytes(&self) -> Option<u64> {
+        let state = self.lock();
+        state.is_loaded.then(|| state.held_bytes())
+    }
+
+    /// A part of a block, if that takes no waiting for the disk.
+    pub(crate) fn read_now(&self, index: u64, part: ByteRange) -> Option<Bytes> {
+        let (files, is_verified, size, generation) = {
+            let state = self.lock();
+            let skipped = (part.start() - block::start_of(index)) as usize;
+            if let Some(bytes) = state.pending.get(&index) {
+                let end = skipped + part.len() as usize;
+                return (end <= bytes.len()).then(|| bytes.slice(skipped..end));
+            }
+            if !state.present.contains(index) {
+                return None;
+            }
+            let files = Arc::clone(state.files.as_ref()?);
+            (
+                files,
+                state.verified.contains(index),
+                state.size,
+                state.generation,
+            )
+        };
+        let whole = ByteRange::new(block::start_of(index), block::end_of(index, size))?;
+        let wanted = if is_verified { part } else { whole };
+        let mut buffer = vec![0; wanted.len() as usize];
+        let read = rustix::io::preadv2(
+            &files.data,
+            &mut [IoSliceMut::new(&mut buffer)],
+            wanted.start(),
+            ReadWriteFlags::NOWAIT,
+        )
+        .ok()?;
+        if read != buffer.len() || part.end() > wanted.end() {
+            return None;
+        }
+        let bytes = Bytes::from(buffer);
+        if !is_verified && !self.verify(index, &bytes, generation) {
+            return None;
+        }
+        let skipped = (part.start() - wanted.start()) as usize;
+        Some(bytes.slice(skipped..skipped + part.len() as usize))
+    }
+
+    /// Reads a block, verified. If the reader goes on, the kernel is asked to read what follows, so that
+    /// it can be answered without waiting for the disk. Blocks.
+    pub(crate) fn read(&self, index: u64, goes_on: bool) -> Option<Bytes> {
+        let files = self.lock().files.clone();
+        if goes_on && let Some(files) = files {
+            let from = block::start_of(index + 1);
+            let _ = rustix::fs::fadvise(&files.data, from, READAHEAD, Advice::WillNeed);
+        }
+        self.read_one(index)
+    }
+
+    fn read_one(&self, index: u64) -> Option<Bytes> {
+        let (files, is_verified, range, generation) = {
+            let state = self.lock();
+            if let Some(bytes) = state.pending.get(&index) {
+                return Some(bytes.clone());
+            }
+            if !state.present.contains(index) {
+                return None;
+            }
+            let range = ByteRange::new(block::start_of(index), block::end_of(index, state.size))?;
+            let files = Arc::clone(state.files.as_ref()?);
+            (
+                files,
+                state.verified.contains(index),
+                range,
+                state.generation,
+            )
+        };
+        let mut buffer = vec![0; range.len() as usize];
+        if files
+            .data
+            .read_exact_at(&mut buffer, range.start())
+            .is_err()
+        {
+            self.refuse(index, generation);
+            return None;
+        }
+        let bytes = Bytes::from(buffer);
+        (is_verified || self.verify(index, &bytes, generation)).then_some(bytes)
+    }
+
+    /// Whether a block's bytes are what its checksum says; records the outcome.
+    fn verify(&self, index: u64, bytes: &[u8], generation: u64) -> bool {
+        let sum = map::checksum(self.identity.fingerprint, index, bytes);
+        {
+            let mut state = self.lock();
+            if state.generation != generation {
+                return false;
+            }
+            if state.checksums.get(index as usize) == Some(&sum) {
+                state.verified.insert(index..index + 1);
+                return true;
+            }
+        }
+        self.refuse(index, generation);
+        false
+    }
+
+    /// Takes a block out that is not what it should be.
+    fn refuse(&self, index: u64, generation: u64) {
+        let files = {
+            let mut state = self.lock();
+            if state.generation != generation {
+                return;
+            }
+            state.present.remove(index..index + 1);
+            state.verified.remove(index..index + 1);
+            state.complete = None;
+            if let Some(sum) = state.checksums.get_mut(index as usize) {
+                *sum = 0;
+            }
+            state.files.clone()
+        };
+        self.disk.refused_blocks.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            block = index,
+            "a block in the cache is damaged: it is fetched again"
+        );
+        if let Some(files) = files {
+            let _ = files.map.write_all_at(&[0; 8], map::offset_of(index));
+        }
+    }
+
+    /// Room in the writer's queue, if there is some now.
+    pub(crate) fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
+        if !self.disk.works() {
+            return None;
+        }
+        Arc::clone(&self.disk.room).try_acquire_owned().ok()
+    }
+
+    /// Room in the writer's queue; `None` if there is none for too long.
+    pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if !self.disk.works() {
+            return None;
+        }
+        let room = Arc::clone(&self.disk.room).acquire_owned();
+        match tokio::time::timeout(PATIENCE, room).await {
+            Ok(room) => room.ok(),
+            Err(_) => {
+                self.disk.is_stuck("it doesn't keep up");
+                None
+            }
+        }
+    }
+
+    /// Queues a block of a version of `size` bytes; it can be read from here at once.
+    pub(crate) fn enqueue(
+        self: &Arc<Self>,
+        index: u64,
+        bytes: Bytes,
+        size: u64,
+        validator: &Validator,
+        room: OwnedSemaphorePermit,
+    ) {
+        if size > store::LARGEST {
+            return;
+        }
+        let generation = {
+            let mut state = self.lock();
+            if state.is_retired {
+                return;
+            }
+            state.pending.insert(index, bytes.clone());
+            state.generation
+        };
+        let write = Write {
+            entry: Arc::clone(self),
+            generation,
+            index,
+            bytes,
+            header: Header {
+                fingerprint: self.identity.fingerprint,
+                size,
+                validator: validator.clone(),
+            },
+            _room: room,
+        };
+        if self.disk.queue.send(Job::Write(write)).is_err() {
+            self.lock().pending.remove(&index);
+        }
+    }
+
+    /// The files to write to, made if there are none.
+    fn files_for(&self, header: &Header) -> std::io::Result<Arc<Files>> {
+        {
+            let state = self.lock();
+            if let Some(files) = &state.files
+                && state.size == header.size
+            {
+                return Ok(Arc::clone(files));
+            }
+        }
+        let loaded = store::create(&self.disk.settings.directory, header)?;
+        let mut state = self.lock();
+        state.take(loaded);
+        state.is_loaded = true;
+        state
+            .files
+            .clone()
+            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
+    }
+
+    /// The whole version as one file, once all of it is verified. Starts a verification if that is all
+    /// that is missing.
+    pub(crate) fn complete_file(self: &Arc<Self>) -> Option<Arc<File>> {
+        let mut state = self.lock();
+        if let Some(file) = &state.complete {
+            return Some(Arc::clone(file));
+        }
+        let count = block::count_of(state.size);
+        if state.size == 0 || state.present.len() != count || state.is_retired {
+            return None;
+        }
+        if state.verified.len() == count {
+            let files = Arc::clone(state.files.as_ref()?);
+            if files.data.metadata().ok()?.len() != state.size {
+                return None;
+            }
+            // A descriptor of its own that can't write, whatever it is handed to.
+            let path = format!(
+                "/proc/self/fd/{}",
+                std::os::fd::AsRawFd::as_raw_fd(&files.data)
+            );
+            let file = Arc::new(File::open(path).ok()?);
+            state.complete = Some(Arc::clone(&file));
+            return Some(file);
+        }
+        if !state.is_verifying {
+            state.is_verifying = true;
+            drop(state);
+            let entry = Arc::clone(self);
+            let started = std::thread::Builder::new()
+                .name("cache-verifier".to_owned())
+                .spawn(move || entry.verify_all());
+            if started.is_err() {
+                self.lock().is_verifying = false;
+            }
+        }
+        None
+    }
+
+    /// Verifies what is not verified yet, one version at a time in the process.
+    fn verify_all(&self) {
+        let _one_at_a_time = self
+            .disk
+            .verifying
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = block::count_of(self.lock().size);
+        for index in 0..count {
+            let is_due = {
+                let state = self.lock();
+                state.present.contains(index) && !state.verified.contains(index)
+            };
+            if is_due {
+                self.read_one(index);
+            }
+        }
+        self.lock().is_verifying = false;
+    }
+
+    /// The files are gone, or soon will be; later blocks make new ones.
+    pub(crate) fn clear(&self) {
+        let mut state = self.lock();
+        let generation = state.generation + 1;
+        *state = State {
+            is_loaded: true,
+            is_retired: state.is_retired,
+            generation,
+            ..State::default()
+        };
+    }
+
+    /// Removes what is here, in the background, and begins anew.
+    pub(crate) fn reset(&self) {
+        let had_any = {
+            let state = self.lock();
+            state.files.is_some() || !state.pending.is_empty()
+        };
+        self.clear();
+        if had_any {
+            self.disk.condemn(self.identity.fingerprint);
+        }
+    }
+
+    /// Removes what is here, for good: nothing is added any more.
+    pub(crate) fn retire(&self) {
+        let had_any = {
+            let mut state = self.lock();
+            state.is_retired = true;
+            state.pending.clear();
+            state.generation += 1;
+            state.files.is_some()
+        };
+        if had_any {
+            self.disk.condemn(self.identity.fingerprint);
+        }
+    }
+}
+
+impl State {
+    fn held_bytes(&self) -> u64 {
+        (self.present.len() * block::BLOCK).min(self.size)
+    }
+
+    fn take(&mut self, loaded: store::Loaded) {
+        self.size = loaded.header.size;
+        self.validator = loaded.header.validator;
+        self.present = Blocks::default();
+        self.verified = Blocks::default();
+        self.complete = None;
+        for (index, &sum) in loaded.checksums.iter().enumerate() {
+            if sum != 0 {
+                self.present.insert(index as u64..index as u64 + 1);
+            }
+        }
+        self.checksums = loaded.checksums;
+        self.files = Some(Arc::new(loaded.files));
+    }
+}
+
+impl Entry {
+    fn forget_pending(&self, blocks: std::ops::Range<u64>, generation: u64) {
+        let mut state = self.lock();
+        if state.generation == generation {
+            for index in blocks {
+                state.pending.remove(&index);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Writing blocks, on the writer's thread.
+
+use std::fs::File;
+use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Entry;
+use crate::content::block;
+use crate::content::disk::map::{self, Header};
+
+/// A block on its way to the disk.
+pub(in crate::content::disk) struct Write {
+    pub(in crate::content::disk) entry: Arc<Entry>,
+    pub(in crate::content::disk) generation: u64,
+    pub(in crate::content::disk) index: u64,
+    pub(in crate::content::disk) bytes: Bytes,
+    pub(in crate::content::disk) header: Header,
+    pub(in crate::content::disk) _room: OwnedSemaphorePermit,
+}
+
+impl Write {
+    pub(in crate::content::disk) fn len(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Whether `next` is the block behind this one, of the same version.
+    pub(in crate::content::disk) fn is_followed_by(&self, next: &Self) -> bool {
+        Arc::ptr_eq(&self.entry, &next.entry)
+            && self.generation == next.generation
+            && self.header.size == next.header.size
+            && self.index + 1 == next.index
+    }
+}
+
+/// Writes neighbouring blocks, then their checksums. In that order only for the sake of other processes: a
+/// crash in between, in either order, leaves blocks that fail their checksums.
+pub(in crate::content::disk) fn write(batch: &[Write]) {
+    let Some(first) = batch.first() else { return };
+    let entry = Arc::clone(&first.entry);
+    let (generation, from) = (first.generation, first.index);
+    let blocks = from..from + batch.len() as u64;
+    if entry.lock().generation != generation || !entry.disk.works() {
+        entry.forget_pending(blocks, generation);
+        return;
+    }
+    let sums: Vec<u64> = batch
+        .iter()
+        .map(|write| map::checksum(write.header.fingerprint, write.index, &write.bytes))
+        .collect();
+    let encoded: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+    let written = entry.files_for(&first.header).and_then(|files| {
+        write_data(&files.data, batch)?;
+        files.map.write_all_at(&encoded, map::offset_of(from))
+    });
+    match written {
+        Ok(()) => {
+            let mut state = entry.lock();
+            if state.generation != generation {
+                return;
+            }
+            for (index, sum) in blocks.clone().zip(sums) {
+                if let Some(kept) = state.checksums.get_mut(index as usize) {
+                    *kept = sum;
+                }
+                state.pending.remove(&index);
+            }
+            state.present.insert(blocks.clone());
+            state.verified.insert(blocks);
+            let bytes = state.held_bytes();
+            drop(state);
+            entry.disk.accounts.holds(entry.identity, bytes, true);
+        }
+        Err(error) => {
+            entry.forget_pending(blocks, generation);
+            entry.disk.give_up(&error.kind().to_string());
+        }
+    }
+}
+
+/// Writes neighbouring blocks with one call where the disk takes them at once.
+fn write_data(data: &File, batch: &[Write]) -> std::io::Result<()> {
+    let Some(first) = batch.first() else {
+        return Ok(());
+    };
+    let pieces: Vec<IoSlice<'_>> = batch
+        .iter()
+        .map(|write| IoSlice::new(&write.bytes))
+        .collect();
+    let total: u64 = batch.iter().map(Write::len).sum();
+    let start = block::start_of(first.index);
+    let written = rustix::io::pwritev(data, &pieces, start)? as u64;
+    if written < total {
+        // Cut short, by a signal or a disk that is nearly full: the rest one by one, which says why.
+        for write in batch {
+            data.write_all_at(&write.bytes, block::start_of(write.index))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! An object: one version of one item, shared by all who read it.
+//!
+//! Owns what is known of the version (its size, what pins it, what just failed), the flights that bring
+//! its bytes, and who waits for which block. The promise: whoever waits for a block is either in the path of a
+//! flight, or is told to plan again. Bytes themselves are in the two tiers.
+//!
+//! Lock order: an object's state, then the memory tier or the disk entry. Never across an await or I/O.
+
+mod fetch;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::block::{self, Blocks};
+use super::disk::Entry;
+use super::flight::{Delivery, State, outcome_without_bytes};
+use super::history::History;
+use super::plan::{self, Fetch, Kind};
+use super::shared::Shared;
+use super::version_check::Pinned;
+use super::{ContentError, Object, Traits};
+use crate::model::ContentId;
+use crate::remote::{Class, RemoteError, Terms};
+
+/// How long after a failure no stream is started that nobody waits for.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// A disk that takes longer than this for a read is done without.
+const STUCK: Duration = Duration::from_secs(10);
+
+impl Object {
+    pub(super) fn new(shared: Arc<Shared>, id: ContentId, traits: Traits) -> Arc<Self> {
+        let fingerprint = id.fingerprint();
+        let disk = shared.disk.as_ref().map(|disk| disk.entry(&id, traits));
+        let learnt = shared
+            .disk
+            .as_ref()
+            .and_then(|disk| disk.learnt_size(fingerprint));
+        let state = State {
+            // A listed length of 0 is worth nothing until an answer confirms it: see `Object::size`.
+            size: learnt.or(id.version.length.filter(|&length| length > 0)),
+            size_is_learnt: learnt.is_some(),
+            disk_is_known: disk.is_none(),
+            ..State::default()
+        };
+        Arc::new(Self {
+            place: shared.next_place(),
+            settling: tokio::sync::Mutex::new(()),
+            shared,
+            id,
+            disk,
+            state: Mutex::new(state),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk's entry, if there is a disk tier.
+    pub(super) fn entry(&self) -> Option<&Arc<Entry>> {
+        self.disk.as_ref()
+    }
+
+    /// Looks up, once, what the disk holds of this version.
+    pub(super) async fn look_at_disk(self: &Arc<Self>) {
+        let Some(entry) = self.disk.clone() else {
+            return;
+        };
+        if self.lock().disk_is_known {
+            return;
+        }
+        let looking = self.shared.blocking(move || {
+            entry.load();
+            entry.stored()
+        });
+        let found = tokio::time::timeout(STUCK, looking)
+            .await
+            .unwrap_or_else(|_| {
+                if let Some(disk) = &self.shared.disk {
+                    disk.is_stuck("it doesn't answer");
+                }
+                None
+            });
+        let mut state = self.lock();
+        if state.disk_is_known {
+            return;
+        }
+        state.disk_is_known = true;
+        let Some(Some(stored)) = found else { return };
+        match state.size {
+            // Learnt by the mount that wrote it.
+            _ if state.flights.is_empty() => {
+                if state.size != Some(stored.size) {
+                    state.size = Some(stored.size);
+                    state.size_is_learnt = true;
+                }
+                if state.pinned == Pinned::default() {
+                    state.pinned = Pinned::restored(stored.validator);
+                }
+            }
+            Some(size) if size == stored.size => {}
+            _ => {
+                if let Some(entry) = &self.disk {
+                    entry.retire();
+                }
+            }
+        }
+    }
+
+    /// The size; when not known, by one request for all, whose bytes are kept.
+    pub(super) async fn size_within(self: &Arc<Self>, terms: &Terms) -> Result<u64, ContentError> {
+        self.look_at_disk().await;
+        loop {
+            let delivery = {
+                let now = Instant::now();
+                let mut state = self.lock();
+                if let Some(size) = state.size {
+                    return Ok(size);
+                }
+                if state.is_stale {
+                    return Err(ContentError::Stale);
+                }
+                if let Some(error) = state.failures.of(0, now) {
+                    return Err(error);
+                }
+                if !state.flights.iter().any(|flight| flight.end == u64::MAX) {
+                    let all = Fetch {
+                        start: 0,
+                        end: u64::MAX,
+                        kind: Kind::Bounded,
+                    };
+                    self.launch(&mut state, all, terms.clone());
+                }
+                let (sender, delivery) = oneshot::channel();
+                state.size_waiters.push(sender);
+                delivery
+            };
+            if let Some(error) = outcome_without_bytes(delivery, terms.deadline).await {
+                self.lock().failures.note(0, &error, Instant::now());
+                return Err(error);
+            }
+        }
+    }
+
+    /// Sees to it that all blocks are held, or were, as far as memory alone can hold them.
+    pub(super) async fn whole_within(self: &Arc<Self>, terms: &Terms) -> Result<(), ContentError> {
+        let size = self.size_within(terms).await?;
+        for index in 0..block::count_of(size) {
+            if !self.has(index) && self.block(index, size, None, terms).await?.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a block is in either tier.
+    pub(super) fn has(&self, index: u64) -> bool {
+        self.shared.memory.contains(self.place, index)
+            || self.disk.as_ref().is_some_and(|disk| disk.contains(index))
+    }
+
+    /// Reads a block from disk into memory; for a sequential reader, has the kernel read on.
+    /// `None` if it proved damaged, or the disk is stuck: then it is to be fetched.
+    async fn read_disk(
+        self: &Arc<Self>,
+        index: u64,
+        cursor: Option<u64>,
+    ) -> Result<Option<Bytes>, ContentError> {
+        let Some(entry) = self.disk.clone() else {
+            return Ok(None);
+        };
+        let goes_on = {
+            let state = self.lock();
+            cursor
+                .and_then(|cursor| state.cursors.get(&cursor))
+                .is_some_and(History::is_sequential)
+        };
+        let reading = self.shared.blocking(move || entry.read(index, goes_on));
+        let found = match tokio::time::timeout(STUCK, reading).await {
+            Ok(Some(found)) => found,
+            // The runtime ends.
+            Ok(None) => return Err(RemoteError::Interrupted.into()),
+            Err(_) => {
+                if let Some(disk) = &self.shared.disk {
+                    disk.is_stuck("it doesn't answer");
+                }
+                return Ok(None);
+            }
+        };
+        if let Some(bytes) = &found {
+            self.shared.counters.served_from_disk(bytes.len() as u64);
+            self.shared.memory.insert(self.place, index, bytes.clone());
+        }
+        Ok(found)
+    }
+
+    /// Which blocks are held in either tier.
+    pub(super) fn held(&self) -> Blocks {
+        let mut held = self.shared.memory.held(self.place);
+        if let Some(entry) = &self.disk {
+            held.extend(&entry.present());
+        }
+        held
+    }
+
+    /// Ends a flight: whoever waited for what it didn't bring is told.
+    pub(super) fn land(&self, number: u64, outcome: Result<(), ContentError>, deadline: Instant) {
+        let mut state = self.lock();
+        state.flights.retain(|flight| flight.number != number);
+        if outcome.is_err() {
+            state.no_stream_before = Some(Instant::now() + AFTER_FAILURE);
+        }
+        let told = match outcome {
+            Ok(()) => Delivery::Again,
+            Err(error) => Delivery::Failed(error, deadline),
+        };
+        state.tell_orphans(&told);
+        if !state.flights.iter().any(|flight| flight.end == u64::MAX) {
+            state.tell_size_waiters(&told);
+        }
+    }
+
+    /// The true size is known now, where none was.
+    pub(super) fn learn(&self, total: u64) {
+        {
+            let mut state = self.lock();
+            state.size = Some(total);
+            state.size_is_learnt = true;
+            for flight in &mut state.flights {
+                if flight.end == u64::MAX {
+                    flight.end = total;
+                    if total > plan::WHOLE && flight.class == Class::Reader {
+                        flight.kind = Kind::Stream;
+                    }
+                }
+            }
+            state.tell_size_waiters(&Delivery::Again);
+        }
+        self.announce_size(total);
+    }
+
+    /// The listed size was wrong. What was kept under it is let go, as the last block may be cut short;
+    /// flight `number` goes on, the others end.
+    pub(super) fn resize(&self, total: u64, number: u64) {
+        self.shared.memory.forget(self.place);
+        if let Some(entry) = &self.disk {
+            entry.reset();
+        }
+        {
+            let mut state = self.lock();
+            let listed = state.size.replace(total).unwrap_or(u64::MAX);
+            state.size_is_learnt = true;
+            for flight in &mut state.flights {
+                flight.end = if flight.number != number {
+                    flight.position
+                } else if flight.end >= listed {
+                    total
+                } else {
+                    flight.end.min(total)
+                };
+                flight.changed.notify_one();
+            }
+            let waiting: Vec<u64> = state.waiters.keys().copied().collect();
+            for index in waiting {
+                state.tell(index, &Delivery::Again);
+            }
+        }
+        self.announce_size(total);
+    }
+
+    fn announce_size(&self, total: u64) {
+        if self.id.version.length != Some(total) {
+            if let Some(disk) = &self.shared.disk {
+                disk.note_size(&self.id, total);
+            }
+            self.shared.discoveries.resized(&self.id, total);
+        }
+    }
+
+    /// The version is no more: whoever needs its bytes is told, now and later.
+    pub(super) fn become_stale(&self) {
+        {
+            let mut state = self.lock();
+            state.is_stale = true;
+            for flight in &mut state.flights {
+                flight.end = flight.position;
+                flight.changed.notify_one();
+            }
+            let told = Delivery::Failed(ContentError::Stale, Instant::now());
+            state.tell_orphans(&told);
+            state.tell_size_waiters(&told);
+        }
+        self.shared.table.forget(&self.id);
+        if let Some(entry) = &self.disk {
+            entry.retire();
+        }
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        self.shared.memory.forget(self.place);
+    }
+}

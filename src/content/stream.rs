@@ -1,0 +1,466 @@
+//! The task of one flight: asks, checks the answer, cuts the body into blocks, publishes each at once.
+//!
+//! A task of its own, so that no reader's departure can strand another. It runs no further ahead than
+//! [`pace::allowance`] lets it, resumes a body that broke off at its last good byte, and publishes nothing of an
+//! answer before it is known to be of the object's version.
+
+mod answer;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::answer::Head;
+use super::block::{self, BLOCK};
+use super::flight::Delivery;
+use super::pace::{self, Allowance, Meter};
+use super::plan::{self, Fetch, Kind};
+use super::shared::Landing;
+use super::version_check::Difference;
+use super::{ContentError, Object};
+use crate::remote::{Class, ContentAnswer, ContentRequest, RemoteError, RetryBudget, Terms};
+
+/// How long a far seek's request waits for the rest of a burst of READs.
+const BURST: Duration = Duration::from_millis(1);
+
+/// So many good bytes renew the retries.
+const PROGRESS: u64 = 1 << 20;
+
+/// Starts the task of a flight that was just entered in the object's state.
+pub(super) fn spawn(object: Arc<Object>, number: u64, changed: Arc<Notify>, terms: Terms) {
+    let shared = Arc::clone(&object.shared);
+    let in_flight = shared.flight_begins();
+    shared.spawn(async move {
+        let landing = Landing::new(Arc::clone(&object), number, terms.deadline, in_flight);
+        let task = Task {
+            object,
+            number,
+            changed,
+            terms,
+            partial: BytesMut::new(),
+            good: 0,
+            meter: Meter::default(),
+            has_split: false,
+        };
+        landing.land(task.fly().await);
+    });
+}
+
+struct Task {
+    object: Arc<Object>,
+    number: u64,
+    changed: Arc<Notify>,
+    terms: Terms,
+    /// The beginning of the block at the flight's position.
+    partial: BytesMut,
+    /// Good bytes since the retries were last renewed.
+    good: u64,
+    meter: Meter,
+    has_split: bool,
+}
+
+impl Task {
+    async fn fly(mut self) -> Result<(), ContentError> {
+        self.wait_for_burst().await;
+        let mut resumes = false;
+        loop {
+            let Some(request) = self.request() else {
+                return Ok(());
+            };
+            if self.terms.deadline < Instant::now() + Duration::from_secs(5) && self.runs_ahead() {
+                self.terms.deadline = Instant::now() + Duration::from_secs(60);
+            }
+            let object = Arc::clone(&self.object);
+            let answer = tokio::select! {
+                answer = object.shared.remote.content(request.clone(), self.terms.clone()) => answer,
+                () = self.cancelled() => return Ok(()),
+            };
+            object.shared.counters.request();
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(error) => match self.refused(error).await? {
+                    ControlFlow::Continue(()) => continue,
+                    ControlFlow::Break(()) => return Ok(()),
+                },
+            };
+            let head = Head {
+                start: answer.start,
+                total: answer.total,
+                validator: answer.validator.clone(),
+            };
+            if !self.accept(request.start, &head, resumes).await? {
+                self.pause_before_retry(RemoteError::Protocol(
+                    "its version changes with every answer",
+                ))
+                .await?;
+                continue;
+            }
+            match self.body(answer).await? {
+                ControlFlow::Continue(()) => resumes = true,
+                ControlFlow::Break(()) => return Ok(()),
+            }
+        }
+    }
+
+    /// A far seek's request waits a moment, and grows with the READs that arrive meanwhile: the kernel
+    /// sends one large read as up to eight.
+    async fn wait_for_burst(&self) {
+        let grows = {
+            let mut state = self.object.lock();
+            let is_large = state.size.is_some_and(|size| size > plan::WHOLE);
+            state
+                .flight(self.number)
+                .is_some_and(|flight| is_large && flight.kind == Kind::Bounded && flight.begin > 0)
+        };
+        if grows {
+            tokio::time::sleep(BURST).await;
+        }
+    }
+
+    fn runs_ahead(&self) -> bool {
+        let mut state = self.object.lock();
+        state
+            .flight(self.number)
+            .is_some_and(|flight| flight.kind != Kind::Bounded)
+    }
+
+    /// The next request; `None` when the flight is at its end.
+    fn request(&self) -> Option<ContentRequest> {
+        let mut state = self.object.lock();
+        let size = state.size;
+        let validator = state.pinned.condition(&self.object.shared.etag_trust);
+        let flight = state.flight(self.number)?;
+        if flight.position >= flight.end {
+            return None;
+        }
+        flight.is_sent = true;
+        let is_to_the_end = flight.end == u64::MAX || size.is_some_and(|size| flight.end >= size);
+        Some(ContentRequest {
+            guid: self.object.id.guid,
+            key: self.object.id.key.clone(),
+            start: flight.position,
+            end: (!is_to_the_end).then_some(flight.end),
+            validator,
+        })
+    }
+
+    async fn cancelled(&self) {
+        loop {
+            {
+                let mut state = self.object.lock();
+                if state
+                    .flight(self.number)
+                    .is_none_or(|flight| flight.position >= flight.end)
+                {
+                    return;
+                }
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Publishes the body. `Continue`: another request is needed for the rest; `Break`: done or dropped.
+    async fn body(&mut self, answer: ContentAnswer) -> Result<ControlFlow<()>, ContentError> {
+        let mut body = answer.body;
+        let mut at = answer.start;
+        // Resumed in mid-block, it continues the partial block; from the file's beginning, it starts over.
+        if at % BLOCK != self.partial.len() as u64 {
+            self.partial.clear();
+        }
+        let mut brought = 0_u64;
+        loop {
+            if self.wait_for_allowance().await.is_break() {
+                if answer.end == Some(at) {
+                    // Lets the connection be used again.
+                    let _ = tokio::time::timeout(BURST, body.next()).await;
+                }
+                return Ok(ControlFlow::Break(()));
+            }
+            let is_starved = self.reader_waits();
+            let asked = Instant::now();
+            let chunk = tokio::select! {
+                chunk = body.next() => chunk,
+                () = self.cancelled() => return Ok(ControlFlow::Break(())),
+            };
+            if brought > 0 {
+                self.meter.note(asked.elapsed(), is_starved);
+            }
+            match chunk {
+                Some(Ok(bytes)) => {
+                    let length = bytes.len() as u64;
+                    if brought > 0 {
+                        self.meter.bytes += length;
+                    }
+                    brought += length;
+                    at += length;
+                    self.object.shared.counters.wire(length);
+                    self.feed(bytes).await?;
+                    self.renew_retries(length);
+                    self.consider_split();
+                }
+                Some(Err(error)) => {
+                    self.pause_before_retry(error).await?;
+                    return Ok(ControlFlow::Continue(()));
+                }
+                None => return self.ended(at, brought, answer.end, answer.total).await,
+            }
+        }
+    }
+
+    fn whereabouts(&self) -> (u64, u64) {
+        let mut state = self.object.lock();
+        state
+            .flight(self.number)
+            .map_or((0, 0), |flight| (flight.position, flight.end))
+    }
+
+    /// The body ended as promised.
+    async fn ended(
+        &mut self,
+        at: u64,
+        brought: u64,
+        promised: Option<u64>,
+        total: Option<u64>,
+    ) -> Result<ControlFlow<()>, ContentError> {
+        if promised.is_none() && total.is_none() {
+            // Without any length, the end of the body is the end of the file.
+            let size = self.object.lock().size;
+            match size {
+                None => {
+                    self.object.learn(at);
+                    self.write_what_came_before_the_size(at).await;
+                }
+                Some(size) if size != at => {
+                    let differs = Difference {
+                        length: true,
+                        ..Default::default()
+                    };
+                    self.settle(differs, Some(at)).await?;
+                }
+                Some(_) => {}
+            }
+        }
+        self.publish_tail().await;
+        let (position, end) = self.whereabouts();
+        if position >= end {
+            return Ok(ControlFlow::Break(()));
+        }
+        if brought == 0 {
+            self.pause_before_retry(RemoteError::Interrupted).await?;
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Cuts bytes into blocks, with one copy, and publishes each that is complete.
+    async fn feed(&mut self, mut bytes: Bytes) -> Result<(), ContentError> {
+        while !bytes.is_empty() {
+            let room = BLOCK as usize - self.partial.len();
+            if self.partial.capacity() < BLOCK as usize {
+                self.partial.reserve(room);
+            }
+            let piece = bytes.split_to(room.min(bytes.len()));
+            self.partial.extend_from_slice(&piece);
+            let (index, is_complete) = {
+                let mut state = self.object.lock();
+                let size = state.size.unwrap_or(u64::MAX);
+                let Some(flight) = state.flight(self.number) else {
+                    return Ok(());
+                };
+                let index = block::index_of(flight.position);
+                let length = self.partial.len() as u64;
+                if flight.position >= size {
+                    return Err(RemoteError::Protocol("more bytes than the file has").into());
+                }
+                let position = block::start_of(index) + length;
+                let is_complete = position >= block::end_of(index, size);
+                if !is_complete {
+                    flight.position = position;
+                    state.tell_early(index, position, &self.partial);
+                }
+                (index, is_complete)
+            };
+            if is_complete {
+                let block = std::mem::take(&mut self.partial).freeze();
+                self.publish(index, block).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes the last block of a file whose size was learnt only when its body ended.
+    async fn publish_tail(&mut self) {
+        let size = self.object.lock().size;
+        let (position, _) = self.whereabouts();
+        if size == Some(position) && !self.partial.is_empty() {
+            let block = std::mem::take(&mut self.partial).freeze();
+            self.publish(block::index_of(position - 1), block).await;
+        }
+    }
+
+    /// Hands the disk the blocks that came while it couldn't be told how large the file is.
+    async fn write_what_came_before_the_size(&self, size: u64) {
+        let object = &self.object;
+        let Some(entry) = object.entry() else { return };
+        let validator = object.lock().pinned.validator().clone();
+        for index in 0..size / BLOCK {
+            if let Some(bytes) = object.shared.memory.get(object.place, index)
+                && let Some(permit) = entry.permit().await
+            {
+                entry.enqueue(index, bytes, size, &validator, permit);
+            }
+        }
+    }
+
+    /// Makes a block known: to the disk's queue, the memory tier and whoever waits for it.
+    async fn publish(&self, index: u64, bytes: Bytes) {
+        let object = &self.object;
+        let (size, validator) = {
+            let state = object.lock();
+            (state.size, state.pinned.validator().clone())
+        };
+        let disk = object.entry().filter(|entry| !entry.contains(index));
+        let mut permit = disk.and_then(|entry| entry.try_permit());
+        let write = |permit| {
+            if let (Some(entry), Some(size)) = (disk, size) {
+                entry.enqueue(index, bytes.clone(), size, &validator, permit);
+            }
+        };
+        let had_permit = permit.is_some();
+        if let Some(permit) = permit.take() {
+            write(permit);
+        }
+        {
+            // Together, so that a version found stale meanwhile isn't added to.
+            let mut state = object.lock();
+            if state.is_stale {
+                return;
+            }
+            object
+                .shared
+                .memory
+                .insert(object.place, index, bytes.clone());
+            // Only now: a reader that looked in between would find it neither coming nor here, and ask for it.
+            if let Some(flight) = state.flight(self.number) {
+                flight.position = block::start_of(index) + bytes.len() as u64;
+            }
+            state.tell(index, &Delivery::Block(bytes.clone()));
+        }
+        if !had_permit
+            && let Some(entry) = disk
+            && let Some(permit) = entry.permit().await
+        {
+            write(permit);
+        }
+    }
+
+    fn reader_waits(&self) -> bool {
+        let (position, end) = self.whereabouts();
+        self.object.lock().is_awaited(position, end)
+    }
+
+    fn renew_retries(&mut self, good: u64) {
+        self.good += good;
+        if self.good >= PROGRESS {
+            self.good = 0;
+            self.terms.retries = RetryBudget::standard();
+        }
+    }
+
+    async fn pause_before_retry(&self, error: RemoteError) -> Result<(), ContentError> {
+        let delay = self.terms.retries.take().ok_or(error)?;
+        if Instant::now() + delay >= self.terms.deadline {
+            return Err(ContentError::DeadlinePassed);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = self.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    /// Waits until the flight may bring more. `Break` when it shall end.
+    async fn wait_for_allowance(&mut self) -> ControlFlow<()> {
+        let began = Instant::now();
+        loop {
+            let paused = began.elapsed();
+            {
+                let mut state = self.object.lock();
+                let open_ahead = self.object.shared.capacity_ahead();
+                let has_disk = self.object.shared.has_working_disk();
+                match pace::allowance(&state, self.number, open_ahead, has_disk) {
+                    Allowance::Go => {
+                        if let Some(flight) = state.flight(self.number) {
+                            flight.is_paused = false;
+                        }
+                        return ControlFlow::Continue(());
+                    }
+                    Allowance::Done => return ControlFlow::Break(()),
+                    Allowance::Unwanted if paused >= pace::GRACE => return ControlFlow::Break(()),
+                    Allowance::Pause if paused >= pace::LONGEST_PAUSE => {
+                        return ControlFlow::Break(());
+                    }
+                    Allowance::Pause | Allowance::Unwanted => {}
+                }
+                if let Some(flight) = state.flight(self.number) {
+                    flight.is_paused = true;
+                    flight.reader_is_slow |= paused >= pace::SLOW_AFTER;
+                }
+            }
+            // Looked at anew now and then, because a pause has an end of its own.
+            let _ = tokio::time::timeout(pace::SLOW_AFTER, self.changed.notified()).await;
+        }
+    }
+
+    /// Splits a stream whose reader starves because its connection is slow.
+    fn consider_split(&mut self) {
+        if self.meter.bytes < pace::MEASURED_BYTES {
+            return;
+        }
+        let rate = self.meter.rate();
+        self.object.shared.note_rate(rate);
+        let starves = self.meter.starved * 2 >= self.meter.time;
+        if self.has_split || self.meter.time < pace::MEASURED_TIME || !starves || rate >= plan::SLOW
+        {
+            return;
+        }
+        let shared = &self.object.shared;
+        let conditions = shared.remote.conditions();
+        let mut state = self.object.lock();
+        let Some(flight) = state.flight(self.number) else {
+            return;
+        };
+        if flight.kind != Kind::Stream {
+            return;
+        }
+        let parts = plan::split(
+            flight.position,
+            flight.end,
+            rate,
+            &conditions,
+            shared.keeps(),
+        );
+        if parts.is_empty() {
+            return;
+        }
+        self.has_split = true;
+        for part in parts {
+            let fetch = Fetch {
+                start: part.start,
+                end: part.end,
+                kind: Kind::Rest,
+            };
+            let terms = Terms {
+                class: Class::Reader,
+                deadline: Instant::now() + Duration::from_secs(60),
+                retries: RetryBudget::standard(),
+            };
+            self.object.launch(&mut state, fetch, terms);
+        }
+        state.tell_orphans(&Delivery::Again);
+    }
+}

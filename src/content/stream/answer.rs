@@ -1,0 +1,156 @@
+//! What an answer's head, or an error in its place, means for the flight and its object.
+//!
+//! The promise: nothing of an answer is published before it is known to be of the object's version.
+
+use std::ops::ControlFlow;
+
+use super::Task;
+use crate::content::version_check::{Difference, Verdict};
+use crate::content::{ContentError, plan};
+use crate::remote::{RemoteError, Validator};
+
+/// The most bytes that are read and thrown away because a server ignores ranges.
+const LARGEST_DISCARD: u64 = 64 << 20;
+
+/// What an answer's head says.
+pub(super) struct Head {
+    pub(super) start: u64,
+    pub(super) total: Option<u64>,
+    pub(super) validator: Validator,
+}
+
+impl Task {
+    /// What an error instead of an answer means.
+    pub(super) async fn refused(
+        &self,
+        error: RemoteError,
+    ) -> Result<ControlFlow<()>, ContentError> {
+        match error {
+            RemoteError::Gone => {
+                self.object.become_stale();
+                self.object.shared.discoveries.gone(&self.object.id);
+                Err(ContentError::Stale)
+            }
+            RemoteError::PastEnd { total: Some(total) } => {
+                let differs = Difference {
+                    length: self.object.lock().size != Some(total),
+                    ..Default::default()
+                };
+                if differs.is_none() {
+                    return Err(RemoteError::Protocol("416 to a range within the file").into());
+                }
+                if self.object.lock().size.is_none() {
+                    self.object.learn(total);
+                } else {
+                    self.settle(differs, Some(total)).await?;
+                }
+                Ok(ControlFlow::Break(()))
+            }
+            other => Err(other.into()),
+        }
+    }
+
+    /// Whether the answer is of this version; adapts the object to what it teaches. `false`: ask again.
+    /// `resumes`: it continues an answer that broke off.
+    pub(super) async fn accept(
+        &self,
+        asked: u64,
+        answer: &Head,
+        resumes: bool,
+    ) -> Result<bool, ContentError> {
+        if answer.start > asked || asked - answer.start > LARGEST_DISCARD {
+            return Err(RemoteError::Protocol("the range was ignored").into());
+        }
+        if self.joins_unseen(asked, answer, resumes) {
+            self.settle(Difference::default(), answer.total).await?;
+        }
+        loop {
+            let difference = {
+                let mut state = self.object.lock();
+                if state.is_stale {
+                    return Err(ContentError::Stale);
+                }
+                let size = state.size;
+                let difference = state.pinned.compare(&answer.validator, answer.total, size);
+                if difference.is_none() {
+                    state.pinned.pin(&answer.validator);
+                    if let Some(flight) = state.flight(self.number) {
+                        flight.has_answer = true;
+                        // Ignored ranges: what came before the wanted bytes is as good as any.
+                        if answer.start < flight.position {
+                            flight.position = answer.start;
+                            flight.begin = flight.begin.min(answer.start);
+                        }
+                    }
+                    drop(state);
+                    if let (None, Some(total)) = (size, answer.total) {
+                        self.object.learn(total);
+                    }
+                    return Ok(true);
+                }
+                difference
+            };
+            if self.settle(difference, answer.total).await? == Verdict::Same && answer.start < asked
+            {
+                // The changed validator made the server send all: ask again without it.
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether the answer is put together with bytes of another one, and nothing but the metadata tells whether both
+    /// are of one version: it continues a broken answer, or a small file of which a part is held. Seeks in large
+    /// files are left to the length, because asking would double their requests.
+    fn joins_unseen(&self, asked: u64, answer: &Head, resumes: bool) -> bool {
+        let state = self.object.lock();
+        let is_small = state.size.is_some_and(|size| size <= plan::WHOLE);
+        (resumes || is_small && asked > 0) && !state.pinned.vouches_for(&answer.validator)
+    }
+
+    /// Reads the metadata again, once for all flights that are in doubt, and adapts the object to it.
+    pub(super) async fn settle(
+        &self,
+        difference: Difference,
+        total: Option<u64>,
+    ) -> Result<Verdict, ContentError> {
+        let object = &self.object;
+        let _one_at_a_time = object.settling.lock().await;
+        if object.lock().is_stale {
+            return Err(ContentError::Stale);
+        }
+        let shared = &object.shared;
+        let read = shared
+            .remote
+            .interaction(object.id.guid, self.terms.clone())
+            .await;
+        let verdict = match read {
+            Ok(interaction) => {
+                let verdict = object.lock().pinned.judge(
+                    &object.id,
+                    &interaction,
+                    difference,
+                    &shared.etag_trust,
+                );
+                shared.discoveries.observed(interaction);
+                verdict
+            }
+            Err(RemoteError::Gone) => {
+                object.become_stale();
+                shared.discoveries.gone(&object.id);
+                return Err(ContentError::Stale);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match (verdict, total) {
+            (Verdict::Replaced, _) => {
+                object.become_stale();
+                Err(ContentError::Stale)
+            }
+            (Verdict::Resized, Some(total)) => {
+                object.resize(total, self.number);
+                Ok(Verdict::Resized)
+            }
+            (verdict, _) => Ok(verdict),
+        }
+    }
+}

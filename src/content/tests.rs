@@ -1,0 +1,7 @@
+//! The engine against a scripted server whose every byte is known.
+
+mod disk;
+mod economy;
+mod fake;
+mod random;
+mod versions;
