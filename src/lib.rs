@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` is the guide.
 
+pub mod catalogue;
 pub mod content;
 #[cfg(feature = "emulator")]
 pub mod emulator;

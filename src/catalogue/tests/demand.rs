@@ -1,0 +1,170 @@
+//! Days and GUIDs that somebody asks for.
+
+use super::*;
+use crate::remote::Class;
+
+#[tokio::test(start_paused = true)]
+async fn a_day_outside_the_window_is_searched_once_and_remembered() {
+    let long_ago = 60 * 24 * 40;
+    let remote = FakeRemote::new([ago(1, 5), ago(2, long_ago)]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let mount = Mount::on(Catalogue::open(&path).unwrap(), &remote, settings(), base());
+    mount.listed().await;
+    let day = day_of(long_ago);
+    for _ in 0..5 {
+        mount.refresher.demand_day(day);
+        assert_eq!(mount.settled(&day.window()).await, Progress::Complete);
+        assert_eq!(mount.rows(&day.window()), [guid(2)]);
+    }
+    mount.refresher.demand_day(day_of(0));
+    assert_eq!(mount.settled(&day_of(0).window()).await, Progress::Complete);
+    let tomorrow = day_of(-24 * 60 * 2);
+    mount.refresher.demand_day(tomorrow);
+    assert_eq!(
+        mount.refresher.progress(&tomorrow.window()),
+        Progress::Complete
+    );
+    assert_eq!(mount.requests(), 2);
+    drop(mount);
+    let again = Mount::on(Catalogue::open(&path).unwrap(), &remote, settings(), base());
+    again.refresher.demand_day(day);
+    assert_eq!(again.refresher.progress(&day.window()), Progress::Complete);
+    assert_eq!(again.rows(&day.window()), [guid(2)]);
+    assert_eq!(again.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_day_is_an_error_until_it_is_asked_for_again() {
+    let remote = FakeRemote::new([ago(2, 60 * 24 * 40)]);
+    let mount = Mount::new(&remote, settings());
+    mount.listed().await;
+    let day = day_of(60 * 24 * 40);
+    remote.fail(Some(RemoteError::Interrupted));
+    mount.refresher.demand_day(day);
+    assert_eq!(
+        mount.settled(&day.window()).await,
+        Progress::Failed(RemoteError::Interrupted)
+    );
+    remote.fail(None);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(mount.settled(&day.window()).await, Progress::Complete);
+    assert_eq!(mount.rows(&day.window()), [guid(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cached_days_are_swept_once_a_day() {
+    let remote = FakeRemote::new([ago(2, 60 * 24 * 40)]);
+    let mount = Mount::new(&remote, settings());
+    mount.listed().await;
+    let days = [day_of(60 * 24 * 40), day_of(60 * 24 * 41), day_of(10)];
+    for _ in 0..3 {
+        mount.refresher.sweep(days);
+        mount.pass(Duration::from_secs(1)).await;
+        mount.pass(Duration::from_secs(1)).await;
+    }
+    let swept: Vec<_> = remote
+        .searches()
+        .iter()
+        .filter(|a| a.class == Class::Prefetch)
+        .cloned()
+        .collect();
+    assert_eq!(swept.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_who_look_for_one_guid_ask_once_and_absence_is_remembered_for_a_refresh() {
+    let remote = FakeRemote::new([ago(1, 60 * 24 * 40)]);
+    let mount = Mount::new(&remote, settings());
+    mount.listed().await;
+    let deadline = || Instant::now() + Duration::from_secs(15);
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    *remote.gate.lock().unwrap() = Some(gate.clone());
+    let finds = (0..64).map(|_| mount.refresher.find(guid(1), deadline()));
+    let all = futures::future::join_all(finds);
+    let (found, ()) = futures::future::join(all, async {
+        tokio::task::yield_now().await;
+        gate.add_permits(1_000_000);
+    })
+    .await;
+    assert!(found.iter().all(|known| known.as_ref().unwrap().is_some()));
+    assert_eq!(remote.reads(), 1);
+    for _ in 0..10 {
+        assert!(
+            mount
+                .refresher
+                .find(guid(404), deadline())
+                .await
+                .unwrap()
+                .is_none()
+        );
+    }
+    assert_eq!(remote.reads(), 2);
+    tokio::time::sleep(REFRESH).await;
+    remote.put(ago(404, 60 * 24 * 30));
+    assert!(
+        mount
+            .refresher
+            .find(guid(404), deadline())
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(remote.reads(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_find_ends_at_its_deadline_and_strands_nobody() {
+    let remote = FakeRemote::new([ago(1, 60 * 24 * 40)]);
+    let mount = Mount::new(&remote, settings());
+    mount.listed().await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    *remote.gate.lock().unwrap() = Some(gate.clone());
+    let start = Instant::now();
+    let hasty = mount
+        .refresher
+        .find(guid(1), start + Duration::from_secs(1));
+    let patient = mount
+        .refresher
+        .find(guid(1), start + Duration::from_secs(60));
+    let release = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        gate.add_permits(1_000_000);
+    };
+    let (hasty, patient, ()) = futures::join!(hasty, patient, release);
+    assert_eq!(hasty.unwrap_err(), RemoteError::DeadlinePassed);
+    assert!(patient.unwrap().is_some());
+    assert_eq!(remote.reads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forbidden_guid_is_remembered_as_such() {
+    let remote = FakeRemote::new([]);
+    let mount = Mount::new(&remote, settings());
+    mount.listed().await;
+    remote.fail(Some(RemoteError::Forbidden));
+    for _ in 0..3 {
+        let found = mount
+            .refresher
+            .find(guid(1), Instant::now() + REFRESH)
+            .await;
+        assert_eq!(found.unwrap_err(), RemoteError::Forbidden);
+    }
+    assert_eq!(remote.reads(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rereading_a_known_interaction_that_is_gone_removes_it() {
+    let remote = FakeRemote::new([ago(1, 5)]);
+    let mount = Mount::new(&remote, settings());
+    mount.listed().await;
+    mount.heard.take();
+    remote.delete(guid(1));
+    let read = mount
+        .refresher
+        .reread(guid(1), Instant::now() + REFRESH)
+        .await;
+    assert!(read.unwrap().is_none());
+    assert_eq!(mount.heard.take(), [format!("removed {:?}", guid(1))]);
+    assert!(mount.catalogue.remembered(guid(1)).is_none());
+}

@@ -1,0 +1,311 @@
+//! The file: remounts, other mounts, damage, kills, and what must not linger.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn offline_makes_no_request_and_hides_what_is_too_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let remote = FakeRemote::new([ago(1, 5)]);
+    let mount = Mount::on(Catalogue::open(&path).unwrap(), &remote, settings(), base());
+    mount.listed().await;
+    drop(mount);
+    let requests = remote.searches().len();
+    let offline = Settings {
+        offline: true,
+        max_age: Duration::from_secs(3 * 86_400),
+        ..settings()
+    };
+    let day_after = base() + SignedDuration::from_hours(24);
+    let mount = Mount::on(
+        Catalogue::open(&path).unwrap(),
+        &remote,
+        offline.clone(),
+        day_after,
+    );
+    assert_eq!(mount.listed().await, [guid(1)]);
+    let deadline = Instant::now() + REFRESH;
+    assert!(
+        mount
+            .refresher
+            .find(guid(1), deadline)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(
+        mount.refresher.find(guid(2), deadline).await.unwrap_err(),
+        RemoteError::Offline
+    );
+    drop(mount);
+    let days_after = base() + SignedDuration::from_hours(24 * 4);
+    let mount = Mount::on(
+        Catalogue::open(&path).unwrap(),
+        &remote,
+        offline,
+        days_after,
+    );
+    assert!(mount.listed().await.is_empty());
+    assert!(mount.catalogue.interaction(guid(1)).unwrap().is_none());
+    assert!(
+        mount
+            .catalogue
+            .agents(&mount.refresher.window())
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(remote.searches().len(), requests);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_mount_writes_is_announced_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let remote = FakeRemote::new([ago(1, 60 * 24 * 40), ago(2, 5), ago(3, 6)]);
+    let mount = Mount::on(Catalogue::open(&path).unwrap(), &remote, settings(), base());
+    mount.listed().await;
+    assert!(mount.catalogue.interaction(guid(2)).unwrap().is_some());
+    assert!(mount.catalogue.interaction(guid(3)).unwrap().is_some());
+    mount.heard.take();
+    let other = Catalogue::open(&path).unwrap();
+    other.observe(ago(4, 60 * 24 * 50));
+    other.observe(build(
+        2,
+        base() - SignedDuration::from_mins(5),
+        "inbound",
+        &[],
+        &["voicemail"],
+    ));
+    other.gone(guid(3));
+    remote.fail(Some(RemoteError::Interrupted));
+    mount.pass(REFRESH).await;
+    let mut heard = mount.heard.take();
+    heard.sort();
+    assert_eq!(
+        heard,
+        [
+            format!("added {:?}", guid(4)),
+            format!("removed {:?}", guid(3)),
+            format!("updated {:?}", guid(2))
+        ]
+    );
+}
+
+#[test]
+fn the_files_are_private_and_deleted_data_does_not_linger() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let catalogue = Catalogue::open(&path).unwrap();
+    let many: Vec<_> = (1..=300).map(|n| ago(n, i64::from(n))).collect();
+    catalogue.take_in(&many).unwrap();
+    let number = "+4400000123";
+    let traces = || {
+        std::fs::read_dir(folder.path()).unwrap().any(|entry| {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            bytes
+                .windows(number.len())
+                .any(|part| part == number.as_bytes())
+        })
+    };
+    assert!(traces());
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    catalogue.gone(guid(123));
+    assert!(!traces());
+    assert!(catalogue.interaction(guid(122)).unwrap().is_some());
+    assert!(catalogue.interaction(guid(123)).unwrap().is_none());
+}
+
+#[test]
+fn a_file_that_is_damaged_foreign_or_newer_is_replaced_by_an_empty_catalogue() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let window = Day::of(base()).window();
+    let fill = || {
+        let catalogue = Catalogue::open(&path).unwrap();
+        catalogue
+            .take_in(&(1..=200).map(|n| ago(n, 1)).collect::<Vec<_>>())
+            .unwrap();
+        assert_eq!(
+            catalogue.counts(&window).unwrap(),
+            Counts {
+                known: 200,
+                in_window: 200
+            }
+        );
+    };
+    let spoil: [&dyn Fn(); 5] = [
+        &|| {
+            std::fs::write(
+                &path,
+                "no database, but long enough to be taken for one".repeat(100),
+            )
+            .unwrap();
+        },
+        &|| {
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.set_len(5000).unwrap();
+        },
+        &|| {
+            Connection::open(&path)
+                .unwrap()
+                .pragma_update(None, "user_version", 99)
+                .unwrap();
+        },
+        &|| {
+            Connection::open(&path)
+                .unwrap()
+                .execute_batch("DROP TABLE details")
+                .unwrap();
+        },
+        &|| {
+            std::fs::remove_file(&path).unwrap();
+            Connection::open(&path)
+                .unwrap()
+                .execute_batch("CREATE TABLE agents (x)")
+                .unwrap();
+        },
+    ];
+    for spoil in spoil {
+        fill();
+        spoil();
+        let catalogue = Catalogue::open(&path).unwrap();
+        assert_eq!(catalogue.counts(&window).unwrap(), Counts::default());
+        assert!(
+            catalogue
+                .coverage(&SearchFilter::default())
+                .unwrap()
+                .spans()
+                .is_empty()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_that_shows_later_is_repaired_by_searching_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let remote = FakeRemote::new((1..=500).map(|n| ago(n, i64::from(n))));
+    let mount = Mount::on(Catalogue::open(&path).unwrap(), &remote, settings(), base());
+    mount.listed().await;
+    drop(mount);
+    // The log is moved into the file, then everything behind the first pages, which opening reads, is
+    // overwritten.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Catalogue::open(&path).unwrap().keep_house().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let root = 4096 * 16;
+    bytes[root..].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    let mount = Mount::on(Catalogue::open(&path).unwrap(), &remote, settings(), base());
+    let _ = mount.catalogue.interaction(guid(77));
+    for _ in 0..20 {
+        mount.pass(REFRESH).await;
+        let _ = mount.catalogue.interaction(guid(77));
+    }
+    assert_eq!(mount.listed().await.len(), 500);
+    assert!(mount.catalogue.interaction(guid(77)).unwrap().is_some());
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_a_sound_catalogue() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let window = TimeWindow {
+        from: base() - SignedDuration::from_hours(9),
+        to: base(),
+    };
+    let catalogue = Catalogue::open(&path).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let round = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0.. {
+                let first = n * 20 % 200 + 1;
+                catalogue
+                    .take_in(
+                        &(first..first + 20)
+                            .map(|n| ago(n, i64::from(n)))
+                            .collect::<Vec<_>>(),
+                    )
+                    .unwrap();
+                catalogue
+                    .searched(&SearchFilter::default(), window, base())
+                    .unwrap();
+                catalogue.gone(guid(first));
+                round.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                if stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    break;
+                }
+            }
+        });
+        let mut copies = 0;
+        while copies < 25 {
+            let before = round.load(std::sync::atomic::Ordering::SeqCst);
+            let copy = tempfile::tempdir().unwrap();
+            let to = copy.path().join("catalogue.db");
+            // A checkpoint between the two copies would make a state that no kill leaves behind, so it is
+            // the log that is copied under the writer's lock.
+            {
+                let writer = catalogue.store.writer();
+                for suffix in ["", "-wal"] {
+                    let from = format!("{}{suffix}", path.display());
+                    let _ = std::fs::copy(from, format!("{}{suffix}", to.display()));
+                }
+                drop(writer);
+            }
+            // The tail of the log may be missing, as if the last write had been cut off.
+            let log = format!("{}-wal", to.display());
+            if let Ok(file) = std::fs::OpenOptions::new().write(true).open(&log) {
+                let length = file.metadata().unwrap().len();
+                file.set_len(length.saturating_sub(copies * 1717)).unwrap();
+            }
+            let survivor = Catalogue::open(&to).unwrap();
+            let sound: String = survivor
+                .store
+                .writer()
+                .pragma_query_value(None, "integrity_check", |row| row.get(0))
+                .unwrap();
+            assert_eq!(sound, "ok");
+            let listing = Listing {
+                window,
+                agent: None,
+            };
+            for row in survivor.page(&listing, 0, 1000).unwrap() {
+                assert!(survivor.interaction(row.guid).unwrap().is_some());
+            }
+            copies += 1;
+            while round.load(std::sync::atomic::Ordering::SeqCst) == before {
+                std::thread::yield_now();
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_years_ahead_does_not_stop_the_searches() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let remote = FakeRemote::new([ago(1, 5)]);
+    let ahead = base() + SignedDuration::from_hours(24 * 900);
+    let week = Settings {
+        window: WindowSpec::Fixed {
+            from: base() - SignedDuration::from_hours(24 * 6),
+            to: Some(base() + SignedDuration::from_hours(24)),
+        },
+        ..settings()
+    };
+    let mount = Mount::on(Catalogue::open(&path).unwrap(), &remote, week, ahead);
+    assert_eq!(mount.listed().await, [guid(1)]);
+    drop(mount);
+    remote.put(ago(2, 4));
+    let mount = Mount::on(Catalogue::open(&path).unwrap(), &remote, settings(), base());
+    assert_eq!(mount.listed().await, [guid(1), guid(2)]);
+    mount.pass(Duration::from_secs(30)).await;
+    assert_eq!(mount.requests(), 2);
+}
