@@ -8,3 +8,4 @@ pub mod content;
 pub mod emulator;
 pub mod model;
 pub mod remote;
+pub mod text;
