@@ -6,6 +6,8 @@ pub mod catalogue;
 pub mod content;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+pub mod fs;
 pub mod model;
 pub mod remote;
 pub mod text;
+pub mod tree;
