@@ -7,6 +7,7 @@ pub mod content;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod fs;
+pub mod fuse;
 pub mod model;
 pub mod remote;
 pub mod text;
