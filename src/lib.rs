@@ -1,14 +1,40 @@
 //! interactionfs mounts Vonage Contact Center's Interaction Content API as a read-only filesystem.
 //!
-//! `ARCHITECTURE.md` is the guide.
+//! This is the map; `ARCHITECTURE.md` is the guide. Arrows point down only, and `tests/architecture.rs`
+//! holds them to it.
+//!
+//! | layer | module | what it is for |
+//! | --- | --- | --- |
+//! | the person | [`cli`], [`commands`] | what is typed; what is done about it |
+//! | assembly | [`daemon`] | puts the parts together: mount, serve, unmount |
+//! | the kernel | [`fuse`] | the kernel's language, the only place with `fuser` types and errno |
+//! | behaviour | [`fs`] | inodes, handles, attributes, what a path means |
+//! | pure rules | [`tree`], [`text`] | names in a directory; transcripts as plain text |
+//! | knowledge | [`catalogue`], [`content`] | what exists, kept fresh; bytes, through memory and disk |
+//! | the API | [`remote`] | token, pace, retries, wire, the only place with `reqwest` types |
+//! | words | [`model`] | plain values and pure rules |
+//!
+//! Beside them: [`config`] turns flags, environment and file into validated data; [`control`] is the socket
+//! over which a running mount is asked; [`account_lock`] keeps `cache purge` and mounts apart; [`telemetry`] is the
+//! log; [`failure`] is how a command ends badly;
+//! `emulator` (a feature) is the API's other side, for `demo` and the tests, and shares no type with the
+//! client.
 
+pub mod account_lock;
 pub mod catalogue;
+pub mod cli;
+pub mod commands;
+pub mod config;
 pub mod content;
+pub mod control;
+pub mod daemon;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+pub mod failure;
 pub mod fs;
 pub mod fuse;
 pub mod model;
 pub mod remote;
+pub mod telemetry;
 pub mod text;
 pub mod tree;

@@ -1,0 +1,133 @@
+//! The mount's side of the control socket.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tracing::debug;
+
+use super::directory::{candidates, prepare, socket_name};
+use super::protocol::{Answer, Answers, Line, Request};
+
+/// The longest request, in bytes.
+const REQUEST_LIMIT: u64 = 4096;
+
+/// Connections served at once; more wait. All are the user's own.
+const CONNECTIONS: usize = 64;
+
+/// A bound control socket. Dropping it removes the socket's file.
+#[derive(Debug)]
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Binds the socket of the mount at `mountpoint`, on the current tokio runtime. The socket of a
+    /// daemon that is dead is replaced.
+    ///
+    /// # Errors
+    /// No directory can be used, or a living daemon has this mountpoint's socket.
+    pub fn bind(mountpoint: &Path) -> io::Result<Self> {
+        Self::bind_in(&candidates(), mountpoint)
+    }
+
+    pub(super) fn bind_in(directories: &[PathBuf], mountpoint: &Path) -> io::Result<Self> {
+        let mut refusal = io::Error::from(io::ErrorKind::NotFound);
+        for directory in directories {
+            match prepare(directory) {
+                Ok(()) => return Self::bind_at(directory.join(socket_name(mountpoint))),
+                Err(error) => refusal = error,
+            }
+        }
+        Err(refusal)
+    }
+
+    fn bind_at(path: PathBuf) -> io::Result<Self> {
+        match std::os::unix::net::UnixStream::connect(&path) {
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Nobody listens: what is left of a daemon that was killed.
+            Err(_) => std::fs::remove_file(&path)?,
+        }
+        let listener = UnixListener::bind(&path)?;
+        // The directory is closed to others already; this says the same of the socket.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Answers until dropped.
+    pub async fn serve(self, answers: Arc<dyn Answers>) {
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let answers = Arc::clone(&answers);
+                    tokio::spawn(async move {
+                        if let Err(error) = converse(stream, answers).await {
+                            debug!(kind = ?error.kind(), "a control connection broke");
+                        }
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors: they come back when others close theirs.
+                    debug!(kind = ?error.kind(), "no control connection could be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nothing is lost if this fails: the next daemon replaces a socket that nobody answers.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn converse(stream: UnixStream, answers: Arc<dyn Answers>) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        let length = (&mut reader)
+            .take(REQUEST_LIMIT)
+            .read_line(&mut line)
+            .await?;
+        if length == 0 {
+            return Ok(());
+        }
+        let answer = match serde_json::from_str::<Line>(&line) {
+            Ok(request) => answer(request.command, &*answers),
+            Err(_) => Answer::Error("the request is not one that this version knows".to_owned()),
+        };
+        let mut answer = serde_json::to_vec(&answer)?;
+        answer.push(b'\n');
+        writer.write_all(&answer).await?;
+    }
+}
+
+fn answer(request: Request, answers: &dyn Answers) -> Answer {
+    match request {
+        Request::Status => Answer::Ok(answers.status()),
+        Request::Reload => match answers.reload() {
+            Ok(()) => Answer::Ok(serde_json::Value::Null),
+            Err(reason) => Answer::Error(reason),
+        },
+        Request::Stop => {
+            answers.stop();
+            Answer::Ok(serde_json::Value::Null)
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use super::client::{ask_in, sweep_in};
+use super::*;
+
+#[derive(Default)]
+struct Mount {
+    stopped: AtomicBool,
+}
+
+impl Answers for Mount {
+    fn status(&self) -> Value {
+        json!({"state": "serving"})
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        Err("the secret file is gone".to_owned())
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+}
+
+fn place(directory: &tempfile::TempDir) -> Vec<PathBuf> {
+    vec![
+        directory.path().join("missing/deep"),
+        directory.path().join("sockets"),
+    ]
+}
+
+async fn asked(
+    place: &[PathBuf],
+    mountpoint: &Path,
+    request: Request,
+) -> Result<Value, Unanswered> {
+    let (place, mountpoint) = (place.to_vec(), mountpoint.to_owned());
+    tokio::task::spawn_blocking(move || ask_in(&place, &mountpoint, request))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn every_request_is_answered_by_the_mount() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = place(&directory);
+    let mount = Arc::new(Mount::default());
+    let server = Server::bind_in(&place, directory.path()).unwrap();
+    let serving = tokio::spawn(server.serve(Arc::<Mount>::clone(&mount)));
+
+    let mountpoint = directory.path();
+    let status = asked(&place, mountpoint, Request::Status).await.unwrap();
+    assert_eq!(status, json!({"state": "serving"}));
+    let reload = asked(&place, mountpoint, Request::Reload).await;
+    assert!(matches!(reload, Err(Unanswered::Refused(reason)) if reason.contains("secret file")));
+    assert!(
+        asked(&place, mountpoint, Request::Stop)
+            .await
+            .unwrap()
+            .is_null()
+    );
+    assert!(mount.stopped.load(Ordering::SeqCst));
+
+    let other = asked(&place, Path::new("/"), Request::Status).await;
+    assert!(matches!(other, Err(Unanswered::NotRunning)));
+
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    assert_eq!(std::fs::read_dir(&place[1]).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn only_the_user_can_reach_the_socket() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = place(&directory);
+    let _server = Server::bind_in(&place, directory.path()).unwrap();
+    let socket = std::fs::read_dir(&place[1])
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    assert_eq!(socket.metadata().unwrap().mode() & 0o777, 0o600);
+    assert_eq!(std::fs::metadata(&place[1]).unwrap().mode() & 0o777, 0o700);
+
+    std::fs::set_permissions(&place[1], std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(Server::bind_in(&place, Path::new("/")).is_err());
+    let asked = asked(&place, directory.path(), Request::Status).await;
+    assert!(matches!(asked, Err(Unanswered::NotRunning)));
+}
+
+#[tokio::test]
+async fn a_dead_daemons_socket_is_replaced_and_a_living_ones_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = place(&directory);
+    let first = Server::bind_in(&place, directory.path()).unwrap();
+    let second = Server::bind_in(&place, directory.path());
+    assert_eq!(second.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+
+    let socket = std::fs::read_dir(&place[1])
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    sweep_in(&place, directory.path());
+    assert!(socket.exists());
+    drop(first);
+    assert!(!socket.exists());
+
+    let kill = || drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    kill();
+    assert!(socket.exists());
+    drop(Server::bind_in(&place, directory.path()).unwrap());
+    kill();
+    sweep_in(&place, directory.path());
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn nonsense_is_answered_and_does_not_end_the_conversation() {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
+    let directory = tempfile::tempdir().unwrap();
+    let place = place(&directory);
+    let server = Server::bind_in(&place, directory.path()).unwrap();
+    let socket = std::fs::read_dir(&place[1])
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let serving = tokio::spawn(server.serve(Arc::new(Mount::default())));
+    let stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut answers = Vec::new();
+    for request in [
+        "nonsense\n",
+        "{\"command\":\"fly\"}\n",
+        "{\"command\":\"status\"}\n",
+    ] {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        answers.push(line);
+    }
+    assert!(answers[0].starts_with("{\"error\":"), "{answers:?}");
+    assert!(answers[1].starts_with("{\"error\":"), "{answers:?}");
+    assert_eq!(answers[2], "{\"ok\":{\"state\":\"serving\"}}\n");
+    serving.abort();
+}

@@ -1,0 +1,132 @@
+//! A mount's life: put the parts together, mount, serve, unmount.
+//!
+//! The only module that knows every layer. It owns the runtime and the order of starting and ending: whatever can
+//! be wrong is found before the mount stands, and once it stands, SIGINT, SIGTERM, an unmount or a panic
+//! in a callback all end in the same few steps.
+
+mod ending;
+mod parts;
+mod special;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use sd_notify::NotifyState;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::control;
+use crate::failure::Failure;
+use crate::fuse::{self, MountOptions};
+use ending::{Ending, Endings};
+use parts::Parts;
+pub(crate) use parts::http_remote;
+
+/// Threads that may wait for disks at once; more would not make a stuck one faster.
+const BLOCKING_THREADS: usize = 32;
+
+/// How long the end waits for what is still to be written: a signal is answered within two seconds,
+/// whatever is open or in flight.
+const LAST_WRITES: Duration = Duration::from_millis(1000);
+
+/// Mounts and serves until unmounted or told to end; calls `ready` once the mount answers. Blocks.
+///
+/// # Errors
+/// Why it could not be mounted; nothing is mounted then.
+pub fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
+    forbid_core_dumps();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)))
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("interactionfs")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::found(format!("no threads can be started ({error})")))?;
+    let result = runtime.block_on(run(config, ready));
+    // What still waits for a disk or a server must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
+    let config = Arc::new(config);
+    let endings = Endings::new()
+        .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
+    let parts = Parts::assemble(&config).await?;
+    let mounted = mount(&parts, &config, endings.trigger(Ending::Panic)).await?;
+    let answers = parts.answers(endings.trigger(Ending::Asked));
+    let control = match control::Server::bind(&config.mountpoint) {
+        Ok(server) => Some(tokio::spawn(server.serve(answers))),
+        Err(error) => {
+            warn!(%error, "'interactionfs status' will not reach this mount");
+            None
+        }
+    };
+    info!("mounted");
+    tell_supervisor(&[NotifyState::Ready]);
+    ready();
+
+    let ending = tokio::select! {
+        () = mounted.wait_until_unmounted() => Ending::Unmounted,
+        ending = endings.wait(|| parts.reload()) => ending,
+    };
+    info!(?ending, "ending");
+    tell_supervisor(&[NotifyState::Stopping]);
+    if let Err(error) = mounted.unmount() {
+        warn!(%error, "it could not be unmounted: 'interactionfs unmount' may");
+    }
+    if tokio::time::timeout(LAST_WRITES, parts.finish())
+        .await
+        .is_err()
+    {
+        warn!("not everything fetched could be written to the cache in time");
+    }
+    if let Some(control) = control {
+        // Its socket is removed as it is dropped.
+        control.abort();
+        let _ = control.await;
+    }
+    match ending {
+        Ending::Panic => Err(Failure::found(
+            "a defect in interactionfs ended the mount; please report it with the log",
+        )),
+        Ending::Signal | Ending::Asked | Ending::Unmounted => Ok(()),
+    }
+}
+
+/// Mounting waits for the kernel and perhaps for fusermount3, so it is done beside the runtime's workers.
+async fn mount(
+    parts: &Parts,
+    config: &Config,
+    on_panic: Arc<dyn Fn() + Send + Sync>,
+) -> Result<fuse::Mounted, Failure> {
+    let filesystem = parts.filesystem();
+    let mountpoint = config.mountpoint.clone();
+    let options = MountOptions {
+        source: Some(config.source.clone()),
+        allow_other: config.allow_other,
+        cache_directory: config.account_directory(),
+    };
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        fuse::mount(&filesystem, &mountpoint, &options, runtime, on_panic)
+    })
+    .await
+    .map_err(|_| Failure::found("a defect in interactionfs prevented the mount"))?
+    .map_err(|error| Failure::found(error.to_string()))
+}
+
+/// Content must reach no core file, and no other process by way of ptrace.
+fn forbid_core_dumps() {
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        warn!(%error, "core dumps could not be switched off");
+    }
+}
+
+fn tell_supervisor(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "the service manager could not be told");
+    }
+}

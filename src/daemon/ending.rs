@@ -1,0 +1,64 @@
+//! What ends a mount, and what makes it read its secret again.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Why a mount ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// Somebody unmounted it.
+    Unmounted,
+    /// Somebody asked over the control socket.
+    Asked,
+    /// A callback panicked: the state can't be trusted any more.
+    Panic,
+}
+
+/// Everything that can end the mount, in one place to wait for.
+pub(super) struct Endings {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    sender: mpsc::Sender<Ending>,
+    receiver: mpsc::Receiver<Ending>,
+}
+
+impl Endings {
+    /// Takes over the signals; from here on they no longer kill the process.
+    pub(super) fn new() -> io::Result<Self> {
+        let (sender, receiver) = mpsc::channel(4);
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            sender,
+            receiver,
+        })
+    }
+
+    /// Something to call, from any thread and without waiting, when the mount must end.
+    pub(super) fn trigger(&self, ending: Ending) -> Arc<dyn Fn() + Send + Sync> {
+        let sender = self.sender.clone();
+        // A full channel already holds a reason to end.
+        Arc::new(move || {
+            let _ = sender.try_send(ending);
+        })
+    }
+
+    /// Waits for the end; every SIGHUP on the way calls `reload`.
+    pub(super) async fn wait(mut self, reload: impl Fn()) -> Ending {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return Ending::Signal,
+                _ = self.terminate.recv() => return Ending::Signal,
+                _ = self.hangup.recv() => reload(),
+                Some(ending) = self.receiver.recv() => return ending,
+            }
+        }
+    }
+}

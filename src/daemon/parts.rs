@@ -1,0 +1,305 @@
+//! The parts of a mount, put together.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::special::Special;
+use super::status::{Sources as StatusSources, Status};
+use crate::account_lock::AccountLock;
+use crate::catalogue::{self, Catalogue, Refresher};
+use crate::config::{self, Config};
+use crate::content::{self, DiskSettings, Engine};
+use crate::control;
+use crate::failure::Failure;
+use crate::fs::{Announcer, CatalogueInteractions, EngineContents, FileSystem, Options, Sources};
+use crate::remote::{
+    AuthMethod, Class, Endpoints, HttpRemote, OfflineRemote, Remote, RemoteError, RetryBudget,
+    SecretSlot, Settings as RemoteSettings, Terms,
+};
+use crate::text;
+
+/// How long the first token may take, when there is no catalogue to show meanwhile.
+const FIRST_TOKEN: Duration = Duration::from_secs(30);
+
+/// The parts of a mount.
+pub(super) struct Parts {
+    filesystem: Arc<FileSystem>,
+    engine: Arc<Engine>,
+    client: Option<Client>,
+    status: Arc<Status>,
+    /// Keeps others from deleting what is cached.
+    _lock: Option<AccountLock>,
+}
+
+/// The client, and what its secret comes from.
+struct Client {
+    secret: SecretSlot,
+    source: config::SecretSource,
+}
+
+/// What the control socket answers with.
+struct Answers {
+    status: Arc<Status>,
+    reload: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    stop: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Parts {
+    /// Puts everything together. Without a catalogue of an earlier mount the credentials are tried first, so that a
+    /// mount that could show nothing is not made.
+    pub(super) async fn assemble(config: &Arc<Config>) -> Result<Self, Failure> {
+        let directory = config.account_directory();
+        let lock = match &directory {
+            Some(directory) => Some(prepare_directory(directory)?),
+            None => None,
+        };
+        let catalogue = Arc::new(open_catalogue(directory.as_deref())?);
+        let (http, client) = match &config.secret {
+            Some(_) => {
+                let (http, client) = connect(config, directory.as_deref()).await?;
+                (Some(http), Some(client))
+            }
+            None => (None, None),
+        };
+        if let Some(http) = &http
+            && catalogue.is_empty()
+        {
+            try_credentials(http).await?;
+        }
+        let remote: Arc<dyn Remote> = match &http {
+            Some(http) => Arc::clone(http) as _,
+            None => Arc::new(OfflineRemote),
+        };
+        let announcer = Announcer::new(account_number(config), Timestamp::now());
+        let engine = Engine::new(
+            Arc::clone(&remote),
+            Arc::clone(&announcer) as _,
+            content::Settings {
+                memory_bytes: config.memory_bytes,
+                disk: config
+                    .disk
+                    .as_ref()
+                    .zip(directory.as_ref())
+                    .map(|(disk, directory)| DiskSettings {
+                        directory: directory.join("content"),
+                        size_bytes: disk.size_bytes,
+                        max_age: config.cache_max_age,
+                    }),
+            },
+        );
+        let refresher = Refresher::start(
+            Arc::clone(&catalogue),
+            remote,
+            Arc::clone(&announcer) as _,
+            catalogue::Settings {
+                window: config.window.clone(),
+                filter: config.filter.clone(),
+                refresh: config.refresh,
+                offline: config.offline,
+                max_age: config.cache_max_age,
+            },
+        );
+        let status = Arc::new(Status::new(StatusSources {
+            config: Arc::clone(config),
+            http,
+            engine: Arc::clone(&engine),
+            catalogue: Arc::clone(&catalogue),
+            refresher: Arc::clone(&refresher),
+        }));
+        let filesystem = FileSystem::new(
+            announcer,
+            Sources {
+                interactions: Arc::new(CatalogueInteractions::new(catalogue, refresher)),
+                contents: Arc::new(EngineContents::new(Arc::clone(&engine))),
+                special: Arc::new(Special::new(config, Arc::clone(&status))),
+                render: Arc::new(text::render),
+            },
+            options(config),
+        );
+        Ok(Self {
+            filesystem,
+            engine,
+            client,
+            status,
+            _lock: lock,
+        })
+    }
+
+    /// The filesystem to mount.
+    pub(super) fn filesystem(&self) -> Arc<FileSystem> {
+        Arc::clone(&self.filesystem)
+    }
+
+    /// What the control socket answers with.
+    pub(super) fn answers(&self, stop: Arc<dyn Fn() + Send + Sync>) -> Arc<dyn control::Answers> {
+        let reload = match &self.client {
+            Some(client) => client.reloader(),
+            None => Box::new(|| Err("an offline mount has no credentials".to_owned())),
+        };
+        Arc::new(Answers {
+            status: Arc::clone(&self.status),
+            reload,
+            stop,
+        })
+    }
+
+    /// Reads the secret again.
+    pub(super) fn reload(&self) {
+        let Some(client) = &self.client else { return };
+        match client.reload() {
+            Ok(()) => info!("the client secret was read again"),
+            Err(reason) => warn!(reason, "the client secret stays as it was"),
+        }
+    }
+
+    /// Writes what has to outlive the process.
+    pub(super) async fn finish(&self) {
+        self.engine.shutdown().await;
+    }
+}
+
+impl Client {
+    fn reload(&self) -> Result<(), String> {
+        let secret = self.source.read().map_err(|failure| failure.message)?;
+        self.secret.replace(secret);
+        Ok(())
+    }
+
+    fn reloader(&self) -> Box<dyn Fn() -> Result<(), String> + Send + Sync> {
+        let again = Self {
+            secret: self.secret.clone(),
+            source: self.source.clone(),
+        };
+        Box::new(move || again.reload())
+    }
+}
+
+impl control::Answers for Answers {
+    fn status(&self) -> serde_json::Value {
+        self.status.to_json()
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        (self.reload)()
+    }
+
+    fn stop(&self) {
+        (self.stop)();
+    }
+}
+
+/// The account's own directory, 0700 from the first instant on, and marked as used.
+fn prepare_directory(directory: &Path) -> Result<AccountLock, Failure> {
+    let locked =
+        content::disk::own_directory(directory).and_then(|()| AccountLock::share(directory));
+    let lock = locked.map_err(|error| {
+        Failure::found(format!(
+            "the cache directory can't be used ({error}): choose another with --cache-dir, or --no-disk-cache"
+        ))
+    })?;
+    lock.ok_or_else(|| {
+        Failure::found(
+            "'interactionfs cache' is at work on this account's cache: try again when it is done",
+        )
+    })
+}
+
+fn open_catalogue(directory: Option<&Path>) -> Result<Catalogue, Failure> {
+    let opened = match directory {
+        Some(directory) => Catalogue::open(&directory.join("catalogue.sqlite")),
+        None => Catalogue::in_memory(),
+    };
+    opened.map_err(|error| Failure::found(error.to_string()))
+}
+
+/// The client of a mount, on the current tokio runtime.
+async fn connect(
+    config: &Arc<Config>,
+    directory: Option<&Path>,
+) -> Result<(Arc<HttpRemote>, Client), Failure> {
+    let Some(source) = config.secret_source.clone() else {
+        return Err(Failure::typed("no client secret is given"));
+    };
+    let ledger = directory.map(|directory| directory.join("pace"));
+    let config = Arc::clone(config);
+    // Reads certificates and opens the ledger.
+    let (http, secret) = tokio::task::spawn_blocking(move || http_remote(&config, ledger))
+        .await
+        .map_err(|_| Failure::found("a defect in interactionfs prevented the mount"))??;
+    Ok((http, Client { secret, source }))
+}
+
+/// The API of a configuration, and the slot that its secret lies in. Reads files: not for the runtime's own threads.
+///
+/// # Errors
+/// Why it can't be made.
+pub(crate) fn http_remote(
+    config: &Config,
+    ledger: Option<PathBuf>,
+) -> Result<(Arc<HttpRemote>, SecretSlot), Failure> {
+    let Some(secret) = config.secret.clone() else {
+        return Err(Failure::typed("no client secret is given"));
+    };
+    let slot = SecretSlot::new(secret);
+    let settings = RemoteSettings {
+        endpoints: Endpoints {
+            api: config.account.api_url.clone(),
+            auth: config.account.auth_url.clone(),
+        },
+        client_id: config.account.client_id.clone(),
+        secret: slot.clone(),
+        auth_method: match config.account.auth_method {
+            config::AuthMethod::Basic => AuthMethod::Basic,
+            config::AuthMethod::Form => AuthMethod::Form,
+        },
+        ca_file: config.ca_file.clone(),
+        requests_per_minute: config.requests_per_minute.get(),
+        ledger,
+    };
+    let http = HttpRemote::new(settings).map_err(|error| Failure::found(error.to_string()))?;
+    Ok((http, slot))
+}
+
+async fn try_credentials(http: &HttpRemote) -> Result<(), Failure> {
+    let terms = Terms {
+        class: Class::Reader,
+        deadline: Instant::now() + FIRST_TOKEN,
+        retries: RetryBudget::with_tries(2),
+    };
+    http.check_credentials(terms).await.map_err(|error| {
+        Failure::found(match error {
+            RemoteError::Unauthorized { reason } => format!(
+                "the credentials are refused ({reason}): check --client-id, the secret and the region"
+            ),
+            RemoteError::Connection(reason) => format!(
+                "the server can't be reached ({reason}): check the network, --region or --auth-url, and any proxy"
+            ),
+            other => format!("no token could be had: {other}; 'interactionfs doctor' looks closer"),
+        })
+    })
+}
+
+/// Tells this account's inode numbers from another's.
+fn account_number(config: &Config) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(config.account.fingerprint().as_bytes())
+}
+
+fn options(config: &Config) -> Options {
+    Options {
+        uid: config.uid,
+        gid: config.gid,
+        file_mode: config.file_mode,
+        dir_mode: config.dir_mode,
+        types: config
+            .types
+            .as_ref()
+            .map(|types| types.iter().cloned().collect()),
+        deadline: config.deadline,
+        metadata_deadline: config.metadata_deadline,
+    }
+}

@@ -1,0 +1,148 @@
+//! What a mount says of itself: the JSON of `status --json` and `stats.json`. Its keys are documented in
+//! `docs/operator.md`; programs rely on them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::catalogue::{Catalogue, Progress, Refresher};
+use crate::config::Config;
+use crate::content::Engine;
+use crate::remote::{Counters, HttpRemote, RequestCounters};
+
+/// What the status is made of.
+pub(super) struct Sources {
+    pub(super) config: Arc<Config>,
+    pub(super) http: Option<Arc<HttpRemote>>,
+    pub(super) engine: Arc<Engine>,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) refresher: Arc<Refresher>,
+}
+
+/// The status of a mount.
+pub(super) struct Status {
+    sources: Sources,
+    started: Instant,
+    /// Counting a large catalogue takes a while, so the last count is shown while a new one is made.
+    interactions: Arc<AtomicU64>,
+}
+
+impl Status {
+    pub(super) fn new(sources: Sources) -> Self {
+        Self {
+            sources,
+            started: Instant::now(),
+            interactions: Arc::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// The status just now. Never blocks.
+    pub(super) fn to_json(&self) -> Value {
+        let Sources {
+            config,
+            http,
+            engine,
+            refresher,
+            ..
+        } = &self.sources;
+        self.count_again();
+        let window = refresher.window();
+        let counters = http
+            .as_ref()
+            .map(|http| http.counters())
+            .unwrap_or_default();
+        let content = engine.counters();
+        let usage = engine.usage();
+        let (state, reason) = match (http, refresher.progress(&window)) {
+            (None, _) => ("offline", None),
+            (_, Progress::Complete) => ("fresh", None),
+            (_, Progress::Searching) => ("searching", None),
+            (_, Progress::Failed(error)) => ("stale", Some(error.to_string())),
+        };
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "mountpoint": config.mountpoint.display().to_string(),
+            "state": state,
+            "reason": reason,
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "tree": {
+                "interactions_known": self.interactions.load(Ordering::Relaxed),
+                "window_from": window.from.to_string(),
+                "window_to": window.to.to_string(),
+            },
+            "requests": requests(&counters),
+            "budget": {
+                "requests_per_minute": counters.pace.configured,
+                "limit_now": counters.pace.limit,
+                "used_last_minute": counters.pace.granted,
+                "left": counters.pace.limit.saturating_sub(counters.pace.granted),
+                "waiting": counters.pace.waiting,
+                "shared": counters.pace.shared,
+            },
+            "reads": {
+                "memory_bytes": content.memory_bytes,
+                "disk_bytes": content.disk_bytes,
+                "wire_bytes": content.wire_bytes,
+                "hits": content.hits,
+                "misses": content.misses,
+                "hit_ratio": ratio(content.hits, content.hits + content.misses),
+                "requests": content.requests,
+                "streams": usage.streams,
+            },
+            "cache": {
+                "memory_bytes": usage.memory_bytes,
+                "memory_limit_bytes": config.memory_bytes,
+                "memory_evictions": content.memory_evictions,
+                "disk_bytes": usage.disk_bytes,
+                "disk_limit_bytes": config.disk.as_ref().map(|disk| disk.size_bytes),
+                "disk_evictions": content.disk_evictions,
+                "disk_blocks_refused": content.disk_blocks_refused,
+                "disk_works": usage.has_working_disk,
+            },
+        })
+    }
+
+    fn count_again(&self) {
+        let catalogue = Arc::clone(&self.sources.catalogue);
+        let interactions = Arc::clone(&self.interactions);
+        let window = self.sources.refresher.window();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || {
+                if let Ok(counts) = catalogue.counts(&window) {
+                    interactions.store(counts.known, Ordering::Relaxed);
+                }
+            });
+        }
+    }
+}
+
+fn requests(counters: &Counters) -> Value {
+    let of = |kind: &RequestCounters| {
+        json!({
+            "answered": kind.answered,
+            "denied": kind.denied,
+            "gone": kind.gone,
+            "throttled": kind.throttled,
+            "failed": kind.failed,
+            "broken": kind.broken,
+        })
+    };
+    json!({
+        "total": counters.requests(),
+        "retries": counters.retries,
+        "throttled": counters.throttled,
+        "received_bytes": counters.bytes_received,
+        "token": of(&counters.token),
+        "search": of(&counters.search),
+        "interaction": of(&counters.interaction),
+        "content": of(&counters.content),
+    })
+}
+
+#[allow(clippy::cast_precision_loss, reason = "shown with three digits")]
+fn ratio(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| (part as f64 / whole as f64 * 1000.0).round() / 1000.0)
+}
