@@ -1,0 +1,198 @@
+//! Starting and stopping: signals, unmounts, crashes, remounts, offline.
+
+#![allow(clippy::unwrap_used, reason = "it fails by panicking")]
+
+mod common;
+
+use std::fs::File;
+use std::io::Read;
+use std::process::Command;
+
+use common::{
+    Mount, MountBuilder, Server, can_mount, errno, eventually, is_mounted, wait_for_exit,
+};
+use interactionfs::emulator::GeneratedSpec;
+use rustix::process::Signal;
+
+const CALL: &str = "2480fc2c-bbd7-427c-9439-02f76583aef5";
+
+#[test]
+fn signals_unmount_and_exit_with_zero_whatever_is_open() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut mount = Mount::of(&server);
+        let mut open = File::open(mount.path(CALL).join("callRecording.wav")).unwrap();
+        let mut some = [0; 100];
+        open.read_exact(&mut some).unwrap();
+        mount.signal(signal);
+        assert_eq!(mount.wait().code(), Some(0));
+        assert!(!is_mounted(&mount.root()));
+    }
+}
+
+#[test]
+fn many_mounts_in_a_row_leave_nothing_behind() {
+    if !can_mount() {
+        return;
+    }
+    let rounds = std::env::var("INTERACTIONFS_MOUNTS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10);
+    let server = Server::samples();
+    let cache = tempfile::TempDir::new().unwrap();
+    for _ in 0..rounds {
+        let mount = MountBuilder::new(&server).cache(cache.path()).mount();
+        assert!(mount.path(CALL).is_dir());
+        mount.unmount();
+    }
+}
+
+#[test]
+fn after_kill_the_mountpoint_can_be_unmounted_and_used_again() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let cache = tempfile::TempDir::new().unwrap();
+    let mut mount = MountBuilder::new(&server).cache(cache.path()).mount();
+    let bytes = std::fs::read(mount.path(CALL).join("callRecording.wav")).unwrap();
+    mount.signal(Signal::KILL);
+    mount.wait();
+    assert!(
+        is_mounted(&mount.root()),
+        "a killed daemon leaves its mount"
+    );
+    let output = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("unmount")
+        .arg(mount.root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!is_mounted(&mount.root()));
+    let mount = MountBuilder::new(&server).cache(cache.path()).mount();
+    assert_eq!(
+        std::fs::read(mount.path(CALL).join("callRecording.wav")).unwrap(),
+        bytes
+    );
+}
+
+#[test]
+fn the_background_command_returns_when_the_mount_answers() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let directory = tempfile::TempDir::new().unwrap();
+    let mountpoint = directory.path().join("mnt");
+    std::fs::create_dir(&mountpoint).unwrap();
+    let mut child = MountBuilder::new(&server)
+        .command(&mountpoint, &directory.path().join("cache"))
+        .spawn()
+        .unwrap();
+    let status = wait_for_exit(&mut child);
+    let answered = mountpoint.join(CALL).is_dir();
+    let unmounted = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("unmount")
+        .arg(&mountpoint)
+        .status()
+        .unwrap();
+    assert!(status.success() && answered && unmounted.success());
+    assert!(!is_mounted(&mountpoint));
+}
+
+#[test]
+fn a_catalogue_stands_at_once_also_when_the_api_is_gone() {
+    if !can_mount() {
+        return;
+    }
+    let cache = tempfile::TempDir::new().unwrap();
+    let server = Server::samples();
+    let tree = {
+        let mount = MountBuilder::new(&server).cache(cache.path()).mount();
+        std::fs::read(mount.path(CALL).join("transcript.json")).unwrap();
+        let tree = mount.shell("find . | sort");
+        mount.unmount();
+        tree
+    };
+    let before = server.all_requests();
+    let mount = MountBuilder::new(&server)
+        .cache(cache.path())
+        .option("--offline")
+        .mount();
+    assert_eq!(mount.shell("find . | sort"), tree);
+    std::fs::read(mount.path(CALL).join("transcript.json")).unwrap();
+    assert!(std::fs::read(mount.path(CALL).join("callRecording.wav")).is_err());
+    assert_eq!(
+        server.all_requests(),
+        before,
+        "offline makes no request at all"
+    );
+    mount.unmount();
+
+    let mount = MountBuilder::new(&server)
+        .cache(cache.path())
+        .secret("not the secret")
+        .mount();
+    assert_eq!(
+        mount.shell("find . | sort"),
+        tree,
+        "with a catalogue the mount stands"
+    );
+    let refused = errno(std::fs::read(mount.path(CALL).join("screenRecording.webm")));
+    assert_eq!(refused, rustix::io::Errno::ACCESS.raw_os_error());
+}
+
+#[test]
+fn without_a_catalogue_wrong_credentials_are_one_clear_line() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let Err(output) = MountBuilder::new(&server)
+        .secret("not the secret")
+        .try_mount()
+    else {
+        panic!("mounted with a wrong secret");
+    };
+    let text = String::from_utf8(output).unwrap();
+    let complaint: Vec<&str> = text
+        .lines()
+        .filter(|l| l.starts_with("interactionfs: "))
+        .collect();
+    assert_eq!(complaint.len(), 1, "{text}");
+    assert!(complaint[0].contains("refused"), "{text}");
+    assert!(!text.contains("not the secret"), "{text}");
+}
+
+#[test]
+fn new_and_deleted_interactions_are_seen() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::generated(GeneratedSpec {
+        interactions: 5,
+        days: 6,
+        recording_bytes: 50_000,
+        ..GeneratedSpec::default()
+    });
+    let mount = MountBuilder::new(&server).option("--refresh=1s").mount();
+    assert_eq!(mount.shell("ls | grep -c -E '^.{36}$'").trim(), "5");
+    let new = "018c2f5e-77aa-4d10-9c51-6f0d3b2a9e44";
+    server.add_interaction(new, b"the new transcript");
+    eventually("the new interaction is listed", || {
+        mount.shell("ls").contains(new)
+    });
+    assert_eq!(
+        std::fs::read(mount.path(new).join("transcript.json")).unwrap(),
+        b"the new transcript"
+    );
+    server.replace_item(new, "transcript", b"another text of another length");
+    eventually("the new version is read", || {
+        std::fs::read(mount.path(new).join("transcript.json"))
+            .is_ok_and(|bytes| bytes == b"another text of another length")
+    });
+}
