@@ -24,7 +24,7 @@ impl Cursor {
         let object = &self.object;
         let size = object.size()?;
         let Some(range) = ByteRange::of_read(offset, u64::from(length), size) else {
-            return Some(Bytes::new());
+            return (!self.is_past_a_new_end(offset, size)).then(Bytes::new);
         };
         let blocks = block::blocks_of(range);
         let mut pieces = Vec::with_capacity(1);
@@ -79,9 +79,7 @@ impl Cursor {
                 continue;
             };
             let Some(range) = ByteRange::of_read(offset, u64::from(length), size) else {
-                if is_noted {
-                    // The file proved to end before this place. An empty answer would tell the kernel that it
-                    // ends here, and the READ that shows its true end would come too late to correct that.
+                if self.is_past_a_new_end(offset, size) {
                     return Err(RemoteError::Protocol("a file that is shorter than it was").into());
                 }
                 return Ok(Bytes::new());
@@ -112,6 +110,19 @@ impl Cursor {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Whether a READ lies wholly behind the end of a file that proved shorter than listed. The kernel sends it only
+    /// while it believes the listed length; an empty answer would tell it that the file ends at this place, and
+    /// the READ that shows the true end would come too late to correct that: it would fill up with noughts.
+    fn is_past_a_new_end(&self, offset: u64, size: u64) -> bool {
+        offset > size
+            && self
+                .object
+                .id
+                .version
+                .length
+                .is_some_and(|listed| listed > size)
     }
 
     /// Notes a READ in the history, wakes the streams that may run on; whether the run is sequential.

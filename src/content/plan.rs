@@ -11,7 +11,7 @@ use crate::model::ByteRange;
 use crate::remote::Conditions;
 
 use super::block::{self, BLOCK, Blocks};
-use super::history::History;
+use super::history::{EVIDENCE, History};
 
 const MIB: u64 = 1 << 20;
 
@@ -30,6 +30,10 @@ const LARGEST_BOUNDED: u64 = 8 * MIB;
 
 /// A stream this close is always waited for.
 pub(super) const READ_THROUGH: u64 = 2 * MIB;
+
+/// How far the kernel reads ahead of a program: two windows of 1 MiB (`fuse/readahead.rs`), which
+/// `POSIX_FADV_SEQUENTIAL` (cat, cp, md5sum) doubles, and some.
+const READAHEAD: u64 = 9 * MIB / 2;
 
 /// Holes up to this size beside a bounded range are fetched with it: they would cost a request later.
 const CRUMB: u64 = MIB / 2;
@@ -260,7 +264,12 @@ impl Situation<'_> {
                 || self.time_for(distance) <= LONGEST_WAIT
                 || self.conditions.budget_left == 0;
         }
+        // The stream that serves this very run: what asks from far ahead of it is the kernel's readahead.
+        let serves_this_run = self.history.bytes() >= EVIDENCE
+            && self.history.start() <= flight.position
+            && flight.position <= self.history.front();
         distance <= READ_THROUGH
+            || (serves_this_run && distance <= READAHEAD)
             // A window's worth ahead would not be sent before its reader gets there.
             || (distance <= self.capacity
                 && self.history.start() <= flight.position

@@ -95,6 +95,41 @@ impl World {
 }
 
 #[test]
+fn readahead_beyond_a_stream_waits_for_it_and_a_skip_does_not() {
+    let mut world = World::new(40 * MIB);
+    world.rate = Some(10 * MIB);
+    for block in (0..18).chain([20, 22, 25]) {
+        let start = block * BLOCK;
+        world
+            .history
+            .note(ByteRange::new(start, start + BLOCK).unwrap());
+    }
+    world.flights.push(FlightView {
+        number: 1,
+        kind: Kind::Stream,
+        begin: 12 * BLOCK,
+        position: 12 * BLOCK,
+        end: 40 * MIB,
+        is_sent: true,
+    });
+    let plan_for =
+        |world: &World, block: u64| plan(&world.situation(block * BLOCK, (block + 1) * BLOCK));
+    assert_eq!(plan_for(&world, 29), Plan::Wait);
+    assert!(
+        matches!(plan_for(&world, 12 + 50), Plan::Fetch(_)),
+        "6 MiB are worth a request"
+    );
+    world.history = History::default();
+    world
+        .history
+        .note(ByteRange::new(29 * BLOCK, 30 * BLOCK).unwrap());
+    assert!(
+        matches!(plan_for(&world, 29), Plan::Fetch(_)),
+        "another reader has another place"
+    );
+}
+
+#[test]
 fn small_files_are_fetched_whole_wherever_they_are_touched() {
     let world = World::new(4 * MIB);
     let plan = plan(&world.situation(2 * MIB, 2 * MIB + 4096));
