@@ -311,8 +311,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         "ADDRESS",
         None,
         RUN,
-        "Serve metrics in the Prometheus format here; a port alone means this machine only. \
-         Example: --metrics-listen 9464",
+        "Serve metrics in the Prometheus format here. Not available in this version: the option is refused; \
+         'interactionfs status --json' has the figures",
     ),
 ];
 

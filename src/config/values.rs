@@ -1,7 +1,7 @@
 //! How values are typed: durations, sizes, modes, ages, times, addresses. Pure; each error says what the
 //! value must look like, and never repeats it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -169,20 +169,6 @@ fn exact_time(text: &str) -> Result<Timestamp, Expected> {
             TIME
         }
     })
-}
-
-/// An address to listen on; a port alone means this machine.
-///
-/// # Errors
-/// Anything else.
-pub fn listen_address(text: &str) -> Result<SocketAddr, Expected> {
-    let port = text.strip_prefix(':').unwrap_or(text);
-    if let Ok(port) = port.parse::<u16>() {
-        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    }
-    text.replace("localhost:", "127.0.0.1:")
-        .parse()
-        .map_err(|_| Expected("a port such as 9464 or an address such as 127.0.0.1:9464 is needed"))
 }
 
 /// The URL of an endpoint, without a slash at its end.
