@@ -66,6 +66,8 @@ pub struct Options {
     pub file_mode: u16,
     /// Permission bits of directories.
     pub dir_mode: u16,
+    /// Whether interactions show text and subtitles beside the recording.
+    pub sidecars: bool,
     /// Only items of these types are shown; `None` for all.
     pub types: Option<HashSet<ItemType>>,
     /// How long a read may take.

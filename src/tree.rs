@@ -8,4 +8,4 @@ pub mod metadata;
 pub mod place;
 pub mod view_names;
 
-pub use place::{Meaning, Node, SpecialFile, View};
+pub use place::{Meaning, Node, SpecialFile, TextForm, View};

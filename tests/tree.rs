@@ -273,3 +273,61 @@ fn types_narrow_what_is_shown() {
         ["interaction.json", "transcript.json"]
     );
 }
+
+#[test]
+fn sidecars_stand_beside_the_recording_when_they_are_wanted() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let plain = Mount::of(&server).shell(&format!("ls {CALL}"));
+    assert!(!plain.contains("transcript.txt"), "{plain}");
+    let mount = MountBuilder::new(&server).option("--sidecars").mount();
+    let names = mount.shell(&format!("ls {CALL}"));
+    for name in ["transcript.txt", "callRecording.srt", "callRecording.vtt"] {
+        assert!(names.lines().any(|known| known == name), "{names}");
+        let path = mount.path(CALL).join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().len(), text.len() as u64);
+    }
+    let before = server.all_requests();
+    mount.shell("ls -lR . > /dev/null");
+    let listed = mount.shell("find . -name transcript.txt | wc -l");
+    let view = mount.shell("find text/ -name '*.txt' | wc -l");
+    assert!(listed.trim().parse::<u32>().unwrap() > 1, "{listed}");
+    assert!(view.trim().parse::<u32>().unwrap() >= listed.trim().parse().unwrap());
+    let asked = server.all_requests() - before;
+    assert!(
+        asked <= 12,
+        "one request for each transcript at the most, not {asked}"
+    );
+    let subtitles = std::fs::read_to_string(mount.path(CALL).join("callRecording.srt")).unwrap();
+    assert!(subtitles.starts_with("1\n00:00:"), "{subtitles}");
+    let text = std::fs::read_to_string(mount.path(CALL).join("transcript.txt")).unwrap();
+    assert!(text.starts_with("[00:0"), "{text}");
+    assert!(
+        std::fs::read_to_string(mount.path(CALL).join("callRecording.vtt"))
+            .unwrap()
+            .starts_with("WEBVTT")
+    );
+}
+
+#[test]
+fn grep_over_text_prints_time_speaker_and_sentence_and_costs_nothing_again() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let mount = Mount::of(&server);
+    let found = mount.shell("grep -rhi 'card number' text");
+    assert!(
+        found
+            .lines()
+            .all(|line| line.starts_with('[') && line.contains(": ")),
+        "{found}"
+    );
+    let before = server.all_requests();
+    assert_eq!(mount.shell("grep -rhi 'card number' text"), found);
+    mount.shell("ls -lR text/ > /dev/null");
+    assert_eq!(server.all_requests(), before);
+}

@@ -22,6 +22,7 @@ use crate::remote::{
     SecretSlot, Settings as RemoteSettings, Terms,
 };
 use crate::text;
+use crate::tree::TextForm;
 
 /// How long the first token may take, when there is no catalogue to show meanwhile.
 const FIRST_TOKEN: Duration = Duration::from_secs(30);
@@ -117,7 +118,7 @@ impl Parts {
                 interactions: Arc::new(CatalogueInteractions::new(catalogue, refresher)),
                 contents: Arc::new(EngineContents::new(Arc::clone(&engine))),
                 special: Arc::new(Special::new(config, Arc::clone(&status))),
-                render: Arc::new(text::render),
+                render: Arc::new(render),
             },
             options(config),
         );
@@ -284,6 +285,16 @@ async fn try_credentials(http: &HttpRemote) -> Result<(), Failure> {
     })
 }
 
+/// A transcript's bytes as text.
+fn render(form: TextForm, bytes: &[u8], start: Timestamp) -> String {
+    let transcript = text::read(bytes, start);
+    match form {
+        TextForm::Plain => text::plain(&transcript),
+        TextForm::Srt => text::srt(&transcript),
+        TextForm::Vtt => text::vtt(&transcript),
+    }
+}
+
 /// Tells this account's inode numbers from another's.
 fn account_number(config: &Config) -> u64 {
     xxhash_rust::xxh3::xxh3_64(config.account.fingerprint().as_bytes())
@@ -295,6 +306,7 @@ fn options(config: &Config) -> Options {
         gid: config.gid,
         file_mode: config.file_mode,
         dir_mode: config.dir_mode,
+        sidecars: config.sidecars,
         types: config
             .types
             .as_ref()

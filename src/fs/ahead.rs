@@ -35,7 +35,7 @@ impl FileSystem {
 
     /// A program asks for a file's content or size: if it walks over siblings, theirs are fetched.
     pub(super) fn walked(&self, inode: &Inode) {
-        let (Node::Item(id) | Node::Text(id), Some(item)) = (&inode.node, &inode.item) else {
+        let (Node::Item(id) | Node::Text(id, _), Some(item)) = (&inode.node, &inode.item) else {
             return;
         };
         if !is_small(item) {

@@ -370,6 +370,7 @@ pub(crate) struct Stage {
 
 pub(crate) fn options() -> Options {
     Options {
+        sidecars: false,
         uid: rustix::process::getuid().as_raw(),
         gid: rustix::process::getgid().as_raw(),
         file_mode: 0o400,
@@ -388,7 +389,7 @@ pub(crate) fn stage(interactions: FakeInteractions, options: Options) -> Stage {
         interactions: Arc::clone(&interactions) as _,
         contents: Arc::clone(&contents) as _,
         special: Arc::new(FakeSpecialFiles),
-        render: Arc::new(|raw, start| {
+        render: Arc::new(|_, raw, start| {
             format!("{start} {}\n", String::from_utf8_lossy(raw).to_uppercase())
         }),
     };

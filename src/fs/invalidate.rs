@@ -15,7 +15,7 @@ use crate::catalogue::{Change, Changes, Known};
 use crate::content::Discoveries;
 use crate::model::{ContentId, ContentKey, Day, Interaction, Item};
 use crate::tree::place::METADATA_NAME;
-use crate::tree::{Node, view_names};
+use crate::tree::{Node, TextForm, view_names};
 
 use super::gone::Gone;
 use super::inode::{Inode, InodeTable};
@@ -153,8 +153,7 @@ impl Announcer {
                 .is_some_and(|other| other.content_id(guid) == item.content_id(guid));
             if !same {
                 self.drop_name(&directory, name);
-                self.drop_content(&Node::Item(item.content_id(guid)));
-                self.drop_content(&Node::Text(item.content_id(guid)));
+                self.drop_versions(&item.content_id(guid));
             }
         }
         for name in new.keys().filter(|name| !old.contains_key(*name)) {
@@ -183,13 +182,24 @@ impl Announcer {
         }
     }
 
+    /// Drops what the kernel keeps of a version: its bytes, and what is derived from them.
+    fn drop_versions(&self, id: &ContentId) {
+        self.drop_content(&Node::Item(id.clone()));
+        for form in TextForm::ALL {
+            self.drop_content(&Node::Text(id.clone(), form));
+        }
+        let directory = Node::Interaction(id.guid);
+        for form in TextForm::ALL {
+            self.drop_name(&directory, form.sidecar_name());
+        }
+    }
+
     fn removed(&self, known: &Known) {
         let guid = known.interaction.guid;
         let directory = Node::Interaction(guid);
         for (name, item) in named_items(known) {
             self.drop_name(&directory, name);
-            self.drop_content(&Node::Item(item.content_id(guid)));
-            self.drop_content(&Node::Text(item.content_id(guid)));
+            self.drop_versions(&item.content_id(guid));
         }
         self.drop_name(&directory, METADATA_NAME);
         self.drop_content(&directory);
@@ -276,8 +286,7 @@ impl Discoveries for Announcer {
             }
             self.drop_text_name(&known);
         }
-        self.drop_content(&Node::Item(id.clone()));
-        self.drop_content(&Node::Text(id.clone()));
+        self.drop_versions(id);
         self.drop_content(&directory);
         if let Some(contents) = self.contents() {
             contents.forget(id.guid, Some(&id.key));

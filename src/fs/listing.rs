@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::catalogue::{Listed, Listing, Progress};
 use crate::model::{Day, Guid};
 use crate::tree::place::METADATA_NAME;
-use crate::tree::{Node, SpecialFile, View, view_names};
+use crate::tree::{Node, SpecialFile, TextForm, View, view_names};
 
 use super::inode::Inode;
 use super::lookup::{failed, item_inode, metadata_inode, text_inode, view_directories};
@@ -324,7 +324,7 @@ impl FileSystem {
                         };
                         (
                             view_names::text_in_day(listed.start, &listed.direction, listed.guid),
-                            text_inode(listed.guid, item, listed.start),
+                            text_inode(listed.guid, item, listed.start, TextForm::Plain),
                         )
                     }
                     node => link_or_directory(node, &listed),
@@ -355,6 +355,9 @@ impl FileSystem {
                         {
                             push(&mut rows, name, item_inode(*guid, item, start));
                         }
+                    }
+                    for (form, inode) in self.sidecars(&known) {
+                        push(&mut rows, form.sidecar_name(), inode);
                     }
                     push(&mut rows, METADATA_NAME, metadata_inode(&known));
                 }

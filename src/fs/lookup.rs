@@ -12,7 +12,7 @@ use crate::catalogue::{Known, Progress};
 use crate::content::Traits;
 use crate::model::{AgentId, Day, Guid, Item};
 use crate::tree::place::{METADATA_NAME, meaning};
-use crate::tree::{Meaning, Node, View, metadata, view_names};
+use crate::tree::{Meaning, Node, TextForm, View, metadata, view_names};
 
 use super::attr::attributes;
 use super::inode::Inode;
@@ -99,7 +99,7 @@ impl FileSystem {
                 learnt => learnt?,
             },
         };
-        if matches!(inode.node, Node::Item(_) | Node::Text(_)) {
+        if matches!(inode.node, Node::Item(_) | Node::Text(..)) {
             inode.size = Some(size);
         }
         let number = self.inodes.look_up(inode.clone());
@@ -197,7 +197,7 @@ impl FileSystem {
                 xattr::of_item(item, held, self.size(inode, number))
             }
             (Node::Metadata(..), _) => xattr::of_media_type("application/json"),
-            (Node::Text(_), _) => xattr::of_media_type("text/plain"),
+            (Node::Text(_, form), _) => xattr::of_media_type(form.media_type()),
             _ => Vec::new(),
         }
     }
@@ -260,6 +260,12 @@ impl FileSystem {
         if name == METADATA_NAME {
             return Ok((metadata_inode(known), true));
         }
+        if let Some((_, inode)) = self
+            .sidecars(known)
+            .find(|(form, _)| form.sidecar_name() == name)
+        {
+            return Ok((inode, true));
+        }
         let place = known.names.resolve(name).ok_or(FsError::NotFound)?;
         let guid = known.interaction.guid;
         let item = known
@@ -270,6 +276,35 @@ impl FileSystem {
             .ok_or(FsError::NotFound)?;
         let listed = known.names.name(place) == Some(name);
         Ok((item_inode(guid, item, known.interaction.start), listed))
+    }
+
+    /// The derived files beside an interaction's recording, if they are wanted: text where there is a transcript,
+    /// subtitles where there is a call recording to show them with.
+    pub(super) fn sidecars(
+        &self,
+        known: &Known,
+    ) -> impl Iterator<Item = (TextForm, Inode)> + use<> {
+        let interaction = &known.interaction;
+        let transcript = self
+            .options
+            .sidecars
+            .then(|| self.shown.transcript(known))
+            .flatten();
+        let is_recorded = interaction.items.iter().any(|item| {
+            item.item_type.as_str() == "callRecording" && self.shown.admits(interaction.guid, item)
+        });
+        let inodes = transcript.map(|item| {
+            TextForm::ALL.map(|form| {
+                (
+                    form,
+                    text_inode(interaction.guid, item, interaction.start, form),
+                )
+            })
+        });
+        inodes
+            .into_iter()
+            .flatten()
+            .filter(move |(form, _)| is_recorded || *form == TextForm::Plain)
     }
 
     /// What exactly `name` leads to in a view, for an interaction that it speaks of.
@@ -293,7 +328,7 @@ impl FileSystem {
                 let here = Day::of(start) == *day
                     && name == view_names::text_in_day(start, direction, guid);
                 let item = here.then(|| self.shown.transcript(known)).flatten()?;
-                Some(text_inode(guid, item, start))
+                Some(text_inode(guid, item, start, TextForm::Plain))
             }
             _ => None,
         }
@@ -346,9 +381,9 @@ impl FileSystem {
                 .or_else(|| self.held_size(number))
                 // Listed as 0 is as good as not listed (design, section 2; API reference, 7).
                 .or(id.version.length.filter(|length| *length > 0)),
-            Node::Text(id) => self
+            Node::Text(id, form) => self
                 .texts
-                .size(id)
+                .size(id, *form)
                 .or(inode.size)
                 .or_else(|| self.held_size(number)),
             Node::Special(file) => Some(self.special.read(*file).len() as u64),
@@ -372,8 +407,8 @@ impl FileSystem {
                 let object = self.contents.object(id, traits(inode));
                 Ok(object.learn_size(reader_terms(deadline)).await?)
             }
-            Node::Text(id) => {
-                let text = self.text(id, inode.time, deadline).await?;
+            Node::Text(id, form) => {
+                let text = self.text(id, *form, inode.time, deadline).await?;
                 Ok(text.len() as u64)
             }
             _ => Err(FsError::Invalid),
@@ -388,7 +423,7 @@ impl FileSystem {
                 ..inode.clone()
             });
         }
-        if let (Node::Text(_), Some(item)) = (&inode.node, &inode.item) {
+        if let (Node::Text(..), Some(item)) = (&inode.node, &inode.item) {
             // A text is as old as its transcript; the inode holds the start, by which it is rendered.
             return std::borrow::Cow::Owned(Inode {
                 time: item.version.last_modified.unwrap_or(inode.time),
@@ -441,9 +476,9 @@ pub(super) fn metadata_inode(known: &Known) -> Inode {
 }
 
 /// The inode of a transcript as text. Its time is the interaction's start.
-pub(super) fn text_inode(guid: Guid, item: &Item, start: Timestamp) -> Inode {
+pub(super) fn text_inode(guid: Guid, item: &Item, start: Timestamp, form: TextForm) -> Inode {
     Inode {
-        node: Node::Text(item.content_id(guid)),
+        node: Node::Text(item.content_id(guid), form),
         time: start,
         size: None,
         item: Some(Arc::new(item.clone())),

@@ -72,9 +72,9 @@ impl FileSystem {
                 }
                 Ok(self.opened_whole(text.into(), false))
             }
-            Node::Text(id) => {
+            Node::Text(id, form) => {
                 self.check_current(id)?;
-                let text = self.text(id, inode.time, deadline).await?;
+                let text = self.text(id, *form, inode.time, deadline).await?;
                 self.inodes.set_size(number, text.len() as u64);
                 Ok(self.opened_whole(text, false))
             }

@@ -13,12 +13,13 @@ use tokio::time::Instant;
 
 use crate::content::Traits;
 use crate::model::ContentId;
+use crate::tree::TextForm;
 
 use super::{FileSystem, FsError, blocking, reader_terms};
 
-/// Makes plain text of a transcript's bytes, given the interaction's start. Pure, and never fails: a shape
+/// Makes text of a transcript's bytes, in a form, given the interaction's start. Pure, and never fails: a shape
 /// that nobody knows still gives its text.
-pub type Render = Arc<dyn Fn(&[u8], Timestamp) -> String + Send + Sync>;
+pub type Render = Arc<dyn Fn(TextForm, &[u8], Timestamp) -> String + Send + Sync>;
 
 /// The longest transcript that is rendered, in bytes.
 const TRANSCRIPT_LIMIT: u64 = 32 * 1024 * 1024;
@@ -38,9 +39,9 @@ pub(super) struct TextCache {
 }
 
 struct Held {
-    texts: LruCache<u128, Bytes>,
+    texts: LruCache<(u128, TextForm), Bytes>,
     bytes: usize,
-    sizes: LruCache<u128, u64>,
+    sizes: LruCache<(u128, TextForm), u64>,
 }
 
 impl TextCache {
@@ -56,20 +57,20 @@ impl TextCache {
     }
 
     /// The length of a version's text in bytes, if it was rendered.
-    pub(super) fn size(&self, id: &ContentId) -> Option<u64> {
-        self.lock().sizes.get(&id.fingerprint()).copied()
+    pub(super) fn size(&self, id: &ContentId, form: TextForm) -> Option<u64> {
+        self.lock().sizes.get(&(id.fingerprint(), form)).copied()
     }
 
-    fn get(&self, id: &ContentId) -> Option<Bytes> {
-        self.lock().texts.get(&id.fingerprint()).cloned()
+    fn get(&self, id: &ContentId, form: TextForm) -> Option<Bytes> {
+        self.lock().texts.get(&(id.fingerprint(), form)).cloned()
     }
 
-    fn insert(&self, id: &ContentId, text: &Bytes) {
+    fn insert(&self, id: &ContentId, form: TextForm, text: &Bytes) {
         let mut held = self.lock();
-        let fingerprint = id.fingerprint();
-        held.sizes.put(fingerprint, text.len() as u64);
+        let name = (id.fingerprint(), form);
+        held.sizes.put(name, text.len() as u64);
         held.bytes += text.len();
-        if let Some(old) = held.texts.put(fingerprint, text.clone()) {
+        if let Some(old) = held.texts.put(name, text.clone()) {
             held.bytes -= old.len();
         }
         while held.bytes > TEXT_BYTES {
@@ -90,10 +91,11 @@ impl FileSystem {
     pub(super) async fn text(
         &self,
         id: &ContentId,
+        form: TextForm,
         start: Timestamp,
         deadline: Instant,
     ) -> Result<Bytes, FsError> {
-        if let Some(text) = self.texts.get(id) {
+        if let Some(text) = self.texts.get(id, form) {
             return Ok(text);
         }
         let object = self.contents.object(id, Traits::default());
@@ -122,8 +124,8 @@ impl FileSystem {
             }
         }
         let render = Arc::clone(&self.texts.render);
-        let text = blocking(move || Ok(Bytes::from(render(&raw, start)))).await?;
-        self.texts.insert(id, &text);
+        let text = blocking(move || Ok(Bytes::from(render(form, &raw, start)))).await?;
+        self.texts.insert(id, form, &text);
         Ok(text)
     }
 }
@@ -146,14 +148,20 @@ mod tests {
 
     #[test]
     fn texts_are_bounded_by_bytes_and_their_sizes_outlive_them() {
-        let cache = TextCache::new(Arc::new(|_, _| String::new()));
+        let cache = TextCache::new(Arc::new(|_, _, _| String::new()));
         let text = Bytes::from(vec![b'x'; TEXT_BYTES / 2]);
         for key in ["a", "b", "c"] {
-            cache.insert(&id(key), &text);
-            cache.insert(&id(key), &text);
+            cache.insert(&id(key), TextForm::Plain, &text);
+            cache.insert(&id(key), TextForm::Plain, &text);
         }
-        assert!(cache.get(&id("a")).is_none());
-        assert!(cache.get(&id("b")).is_some() && cache.get(&id("c")).is_some());
-        assert_eq!(cache.size(&id("a")), Some(text.len() as u64));
+        assert!(cache.get(&id("a"), TextForm::Plain).is_none());
+        assert!(
+            cache.get(&id("b"), TextForm::Plain).is_some()
+                && cache.get(&id("c"), TextForm::Plain).is_some()
+        );
+        assert_eq!(
+            cache.size(&id("a"), TextForm::Plain),
+            Some(text.len() as u64)
+        );
     }
 }

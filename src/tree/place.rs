@@ -69,8 +69,42 @@ pub enum Node {
     DateLink(Guid),
     /// A link in an agent's directory.
     AgentLink(Option<AgentId>, Guid),
-    /// A version of a transcript, as plain text.
-    Text(ContentId),
+    /// A version of a transcript, as text.
+    Text(ContentId, TextForm),
+}
+
+/// A form that a transcript's text takes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TextForm {
+    /// A line a phrase.
+    Plain,
+    /// Subtitles, SubRip.
+    Srt,
+    /// Subtitles, WebVTT.
+    Vtt,
+}
+
+impl TextForm {
+    /// All forms.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Srt, Self::Vtt];
+
+    /// The name of this form beside the recording; players find subtitles by the recording's name.
+    pub fn sidecar_name(self) -> &'static str {
+        match self {
+            Self::Plain => "transcript.txt",
+            Self::Srt => "callRecording.srt",
+            Self::Vtt => "callRecording.vtt",
+        }
+    }
+
+    /// The media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Plain => "text/plain",
+            Self::Srt => "application/x-subrip",
+            Self::Vtt => "text/vtt",
+        }
+    }
 }
 
 /// What a name in a directory can lead to.
@@ -190,7 +224,10 @@ impl Node {
                 tag(&mut bytes, 14, guid.as_bytes());
                 agent_identity(&mut bytes, agent.as_ref());
             }
-            Self::Text(id) => tag(&mut bytes, 15, &id.fingerprint().to_le_bytes()),
+            Self::Text(id, form) => {
+                tag(&mut bytes, 15, &id.fingerprint().to_le_bytes());
+                bytes.push(*form as u8);
+            }
         }
         bytes
     }
