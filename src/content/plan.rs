@@ -216,8 +216,12 @@ pub(super) fn plan_ahead(situation: &Situation<'_>) -> Option<Fetch> {
     }
     let hole = taken.hole_at(next, block::count_of(situation.size))?;
     let end = block::start_of(hole.end).min(situation.size);
+    // What lies between the hole's beginning and the front was asked for by READs that came out of order: left out, it
+    // would cost a request of its own.
+    let begin = block::start_of(hole.start);
+    let is_of_this_run = begin + BLOCK > situation.history.start() && start - begin <= READ_THROUGH;
     Some(Fetch {
-        start,
+        start: if is_of_this_run { begin } else { start },
         end,
         kind: Kind::Stream,
     })

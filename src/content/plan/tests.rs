@@ -95,6 +95,20 @@ impl World {
 }
 
 #[test]
+fn a_stream_ahead_begins_where_reads_out_of_order_left_a_hole() {
+    let mut world = World::new(40 * MIB);
+    world.present.insert(0..12);
+    for block in (0..12).chain([13]) {
+        let start = block * BLOCK;
+        world
+            .history
+            .note(ByteRange::new(start, start + BLOCK).unwrap());
+    }
+    let ahead = plan_ahead(&world.situation(11 * BLOCK, 12 * BLOCK)).unwrap();
+    assert_eq!((ahead.start, ahead.kind), (12 * BLOCK, Kind::Stream));
+}
+
+#[test]
 fn readahead_beyond_a_stream_waits_for_it_and_a_skip_does_not() {
     let mut world = World::new(40 * MIB);
     world.rate = Some(10 * MIB);
