@@ -13,6 +13,7 @@
 //! - `plan`: wait for a flight, or ask for which bytes; every rule of the request economy;
 //! - `stream` and `pace`: the task of one flight, from its request to its last block, and how fast it goes;
 //! - `version_check`: whether an answer is of the object's version;
+//! - `whole`: what is missing of a version, and fetching that for later;
 //! - `failures`: what has just failed, for the kernel's repetitions;
 //! - `memory` and `disk`: the two tiers; `shared`: what all objects of an engine share.
 
@@ -31,6 +32,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod version_check;
+mod whole;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -72,6 +74,17 @@ pub struct DiskSettings {
 pub struct Traits {
     /// Pictures of a screen or a person: expires 30 days after its version's `lastModified`.
     pub is_video: bool,
+}
+
+/// What is missing of a version in both tiers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Missing {
+    /// As many requests as it takes to have all of it; 0 when all of it is held.
+    pub requests: u64,
+    /// Bytes that are missing, as far as its size is known.
+    pub bytes: u64,
+    /// Its length in bytes, if it is known.
+    pub size: Option<u64>,
 }
 
 /// Why bytes could not be had.

@@ -34,6 +34,7 @@ pub mod failure;
 pub mod fs;
 pub mod fuse;
 pub mod model;
+pub mod prefetch;
 pub mod remote;
 pub mod telemetry;
 pub mod text;

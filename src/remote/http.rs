@@ -7,6 +7,7 @@ mod trial;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
@@ -22,7 +23,7 @@ use super::status::Verdict;
 use super::token::{Account, AuthMethod, Tokens};
 use super::wire::{self, SetupError, drain, read_body};
 use super::{
-    Conditions, ContentAnswer, ContentRequest, Endpoints, Remote, RemoteError, SearchPage,
+    Class, Conditions, ContentAnswer, ContentRequest, Endpoints, Remote, RemoteError, SearchPage,
     SearchRequest, Terms,
 };
 use crate::model::{Guid, Interaction};
@@ -144,6 +145,12 @@ impl HttpRemote {
     /// What has been asked and answered so far. Never blocks on disk or network.
     pub fn counters(&self) -> Counters {
         self.tally.read(self.pacer.counters())
+    }
+
+    /// How long the pace takes to let `requests` of `class` go, if nobody else asks meanwhile. Never blocks on disk
+    /// or network.
+    pub fn time_for(&self, class: Class, requests: u64) -> Duration {
+        self.pacer.time_for(class, requests)
     }
 
     async fn search_page(

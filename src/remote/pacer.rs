@@ -6,6 +6,7 @@
 //! of its own only: a disk that hangs holds up no reader, who after a second goes by this process's own
 //! grants instead, until the disk answers again.
 
+mod forecast;
 mod ledger;
 mod memory;
 mod rules;
@@ -168,6 +169,14 @@ impl Pacer {
         if paused.wait_for(|until| *until > deadline).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// How long until `requests` of `class` are granted, if nobody else asks meanwhile.
+    pub(super) fn time_for(&self, class: Class, requests: u64) -> Duration {
+        let now = now_micros();
+        let granted = self.shared.counters(now).granted;
+        let standing = self.shared.standing(granted, now);
+        forecast::time_for(&standing, class, requests)
     }
 
     /// The pace just now, as far as known without asking the disk.

@@ -10,6 +10,13 @@ pub(super) struct MemoryLog {
     grants: VecDeque<u64>,
 }
 
+impl MemoryLog {
+    /// All grants, oldest first.
+    pub(super) fn all(&self) -> Vec<u64> {
+        self.grants.iter().copied().collect()
+    }
+}
+
 impl GrantLog for MemoryLog {
     fn latest(&self, n: u32) -> Option<u64> {
         let place = self.grants.len().checked_sub(n as usize)?;

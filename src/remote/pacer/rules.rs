@@ -127,6 +127,11 @@ impl<L: GrantLog> Pace<'_, L> {
         .max(1)
     }
 
+    /// How many requests a class may use in a window just now.
+    pub(super) fn share_of(&self, class: Class) -> u32 {
+        Self::share(class, self.limit())
+    }
+
     /// Before when the request behind `ahead` others of its class certainly can't go, by the window alone.
     pub(super) fn not_before(&self, class: Class, ahead: u32) -> u64 {
         let share = Self::share(class, self.limit());

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::forecast::Standing;
 use super::ledger::Ledger;
 use super::rules::{GrantLog, Pace, WINDOW};
 use super::{LEDGER_PATIENCE, PaceCounters, Shared, State, now_micros, warn_unshared};
@@ -302,6 +303,18 @@ impl Shared {
             self.wake.notify_one();
         }
         counters
+    }
+
+    /// The pace as it stands, for a forecast.
+    pub(super) fn standing(&self, granted: u32, now: u64) -> Standing {
+        let state = self.lock();
+        Standing {
+            own: state.own.all(),
+            granted,
+            record: state.record,
+            configured: self.configured,
+            now,
+        }
     }
 
     /// One round on this process's own grants: when the next is due, if somebody waits.
