@@ -51,6 +51,13 @@ pub enum Command {
     /// Run the bundled server alone, as the API's other side for tests and trials, until Ctrl-C
     #[cfg(feature = "emulator")]
     Emulate(crate::emulator::Arguments),
+    /// Fetch transcripts and other JSON ahead, so that reading them costs no request
+    ///
+    /// With the mountpoint of a running mount, the mount does it; else with a mount's options, into the cache that a
+    /// mount will use. Without days or GUIDs, all of the window. What is held is not asked for again, so the same
+    /// command goes on where another was ended. Requests give way to whoever reads.
+    #[command(after_help = PREFETCH_EXAMPLES)]
+    Prefetch(Prefetch),
     /// Show how a running mount does
     Status(Status),
     /// Check all that a mount needs, and say what to do about what is missing
@@ -70,6 +77,14 @@ Examples:
   interactionfs mount /mnt/calls --region emea --client-id ID --client-secret-file ~/vcc-secret
   interactionfs mount /mnt/march --config ~/vcc.toml --from 2026-03-01 --to 2026-03-31
   interactionfs mount /mnt/calls --config ~/vcc.toml --offline";
+
+const PREFETCH_EXAMPLES: &str = "\
+Examples:
+  interactionfs prefetch /mnt/calls --dry-run          how many requests, and how long
+  interactionfs prefetch /mnt/calls 2026-11-22
+  interactionfs prefetch /mnt/calls --guids cases.txt --types transcript,callRecording
+  interactionfs prefetch --config ~/vcc.toml --since 30d
+  interactionfs prefetch /mnt/calls --watch            until Ctrl-C";
 
 const DOCTOR_EXAMPLES: &str = "\
 Example:
@@ -120,6 +135,32 @@ pub struct Unmount {
 pub struct Demo {
     /// An empty directory to mount on [default: a new one, which goes away at the end]
     pub mountpoint: Option<PathBuf>,
+}
+
+/// Arguments of `prefetch`.
+#[derive(clap::Args)]
+pub struct Prefetch {
+    /// A running mount's mountpoint (else give a mount's options), then days such as 2026-11-22, and GUIDs
+    #[arg(value_name = "MOUNTPOINT|DAY|GUID")]
+    pub what: Vec<String>,
+    /// Read GUIDs from a file, one a line; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub guids: Option<PathBuf>,
+    /// Say what it would take, and fetch nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on until Ctrl-C: fetch what comes into the window
+    #[arg(long, conflicts_with = "dry_run")]
+    pub watch: bool,
+    /// Print each event as a line of JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "its documentation would become the command's help"
+    )]
+    pub options: Options,
 }
 
 /// Arguments of `status`.

@@ -13,6 +13,7 @@ mod emulate;
 mod man;
 mod mount;
 mod mount_table;
+mod prefetch;
 mod requirements;
 mod status;
 mod unmount;
@@ -34,6 +35,7 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(&arguments),
         #[cfg(feature = "emulator")]
         Command::Emulate(arguments) => emulate::run(arguments),
+        Command::Prefetch(arguments) => prefetch::run(arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Doctor(arguments) => doctor::run(arguments, Some(doctor::network::connect)),
         Command::Cache(arguments) => cache::run(&arguments),

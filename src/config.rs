@@ -19,6 +19,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 use xxhash_rust::xxh3::xxh3_128;
@@ -247,6 +248,28 @@ impl AuthMethod {
             Self::Form => "form",
         }
     }
+}
+
+/// The window that was typed; `None` when none was.
+///
+/// # Errors
+/// A window that can't be read, or options that contradict each other.
+pub fn typed_window(flags: &Given, now: Timestamp) -> Result<Option<WindowSpec>, Failure> {
+    if ["since", "from", "to"]
+        .iter()
+        .all(|name| flags.get(name).is_none())
+    {
+        return Ok(None);
+    }
+    window::read(flags, now).map(Some)
+}
+
+/// The types that were typed; `None` when none were.
+///
+/// # Errors
+/// A list without any type in it.
+pub fn typed_types(flags: &Given) -> Result<Option<BTreeSet<ItemType>>, Failure> {
+    flags.read_optional("types", types)
 }
 
 fn account(given: &Given) -> Result<Account, Failure> {

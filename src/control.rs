@@ -2,7 +2,8 @@
 //!
 //! A Unix socket per mount, 0600 in a directory that only its user can enter, found by the mountpoint's
 //! path. Requests and answers are JSON, one per line. The server answers from what [`Answers`] gives; it
-//! knows nothing of what a mount is. A connection that asks nothing stays open as long as the mount lives,
+//! knows nothing of what a mount is. An order to
+//! prefetch is answered by many lines, and ends with its connection. A connection that asks nothing stays open as long as the mount lives,
 //! so that its end can be waited for.
 
 mod client;
@@ -10,7 +11,7 @@ mod directory;
 mod protocol;
 mod server;
 
-pub use client::{Lifeline, Unanswered, ask, lifeline, sweep};
+pub use client::{Lifeline, Unanswered, ask, lifeline, prefetch, sweep};
 pub use protocol::{Answers, Request};
 pub use server::Server;
 

@@ -6,6 +6,7 @@
 
 mod ending;
 mod parts;
+mod prefetch;
 mod special;
 mod status;
 
@@ -21,8 +22,9 @@ use crate::control;
 use crate::failure::Failure;
 use crate::fuse::{self, MountOptions};
 use ending::{Ending, Endings};
-use parts::Parts;
 pub(crate) use parts::http_remote;
+use parts::{Parts, Purpose};
+pub use prefetch::prefetch;
 
 /// Threads that may wait for disks at once; more would not make a stuck one faster.
 const BLOCKING_THREADS: usize = 32;
@@ -37,24 +39,28 @@ const LAST_WRITES: Duration = Duration::from_millis(1000);
 /// Why it could not be mounted; nothing is mounted then.
 pub fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     forbid_core_dumps();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)))
-        .max_blocking_threads(BLOCKING_THREADS)
-        .thread_name("interactionfs")
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::found(format!("no threads can be started ({error})")))?;
+    let runtime = runtime()?;
     let result = runtime.block_on(run(config, ready));
     // What still waits for a disk or a server must not keep the process.
     runtime.shutdown_background();
     result
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)))
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("interactionfs")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::found(format!("no threads can be started ({error})")))
+}
+
 async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     let config = Arc::new(config);
     let endings = Endings::new()
         .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
-    let parts = Parts::assemble(&config).await?;
+    let parts = Parts::assemble(&config, Purpose::Mount).await?;
     let mounted = mount(&parts, &config, endings.trigger(Ending::Panic)).await?;
     let answers = parts.answers(endings.trigger(Ending::Asked));
     let control = match control::Server::bind(&config.mountpoint) {

@@ -8,10 +8,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::directory::{candidates, is_trusted, socket_name};
-use super::protocol::{Answer, Line, Request};
+use super::protocol::{Answer, Line, REQUEST_LIMIT, Request};
 
 /// How long a mount may take to answer: it answers from memory.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a mount that is at work may say nothing: it speaks every few seconds.
+const LONGEST_SILENCE: Duration = Duration::from_secs(30);
 
 /// The longest answer, in bytes.
 const ANSWER_LIMIT: u64 = 16 << 20;
@@ -47,6 +50,60 @@ pub(super) fn ask_in(
     match exchange(&stream, request).map_err(Unanswered::Silent)? {
         Answer::Ok(value) => Ok(value),
         Answer::Error(reason) => Err(Unanswered::Refused(reason)),
+    }
+}
+
+/// Has the mount at `mountpoint` fetch what an order says, and passes on what it tells until it has no more to say.
+/// The work ends with this process. Blocks.
+///
+/// # Errors
+/// [`Unanswered`]; also when the mount says nothing for half a minute.
+pub fn prefetch(
+    mountpoint: &Path,
+    order: Value,
+    tell: impl FnMut(Value),
+) -> Result<(), Unanswered> {
+    prefetch_in(&candidates(), mountpoint, order, tell)
+}
+
+pub(super) fn prefetch_in(
+    directories: &[PathBuf],
+    mountpoint: &Path,
+    order: Value,
+    mut tell: impl FnMut(Value),
+) -> Result<(), Unanswered> {
+    let mut stream = connect(directories, mountpoint).ok_or(Unanswered::NotRunning)?;
+    let mut line = serde_json::to_vec(&Line {
+        command: Request::Prefetch,
+        order,
+    })
+    .map_err(|error| Unanswered::Silent(error.into()))?;
+    line.push(b'\n');
+    if line.len() as u64 > REQUEST_LIMIT {
+        return Err(Unanswered::Refused(
+            "there are too many GUIDs for one order: split them".to_owned(),
+        ));
+    }
+    stream
+        .set_read_timeout(Some(LONGEST_SILENCE))
+        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+        .and_then(|()| stream.write_all(&line))
+        .map_err(Unanswered::Silent)?;
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        let length = (&mut reader)
+            .take(ANSWER_LIMIT)
+            .read_line(&mut line)
+            .map_err(Unanswered::Silent)?;
+        if length == 0 {
+            return Ok(());
+        }
+        match serde_json::from_str(&line) {
+            Ok(Answer::Ok(value)) => tell(value),
+            Ok(Answer::Error(reason)) => return Err(Unanswered::Refused(reason)),
+            Err(error) => return Err(Unanswered::Silent(error.into())),
+        }
     }
 }
 
@@ -98,7 +155,10 @@ fn connect(directories: &[PathBuf], mountpoint: &Path) -> Option<UnixStream> {
 fn exchange(mut stream: &UnixStream, request: Request) -> io::Result<Answer> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(&Line { command: request })?;
+    let mut line = serde_json::to_vec(&Line {
+        command: request,
+        order: Value::Null,
+    })?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();

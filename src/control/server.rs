@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{BoxStream, StreamExt};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
 use super::directory::{candidates, prepare, socket_name};
-use super::protocol::{Answer, Answers, Line, Request};
-
-/// The longest request, in bytes.
-const REQUEST_LIMIT: u64 = 4096;
+use super::protocol::{Answer, Answers, Line, REQUEST_LIMIT, Request};
 
 /// Connections served at once; more wait. All are the user's own.
 const CONNECTIONS: usize = 64;
@@ -109,12 +109,41 @@ async fn converse(stream: UnixStream, answers: Arc<dyn Answers>) -> io::Result<(
             return Ok(());
         }
         let answer = match serde_json::from_str::<Line>(&line) {
+            Ok(request) if request.command == Request::Prefetch => {
+                match answers.prefetch(request.order) {
+                    Ok(events) => return report(reader, writer, events).await,
+                    Err(reason) => Answer::Error(reason),
+                }
+            }
             Ok(request) => answer(request.command, &*answers),
             Err(_) => Answer::Error("the request is not one that this version knows".to_owned()),
         };
-        let mut answer = serde_json::to_vec(&answer)?;
-        answer.push(b'\n');
-        writer.write_all(&answer).await?;
+        say(&mut writer, &answer).await?;
+    }
+}
+
+async fn say(writer: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {
+    let mut answer = serde_json::to_vec(answer)?;
+    answer.push(b'\n');
+    writer.write_all(&answer).await
+}
+
+/// Tells how it goes until it is done, or until the other side has gone: then it ends too.
+async fn report(
+    mut reader: BufReader<OwnedReadHalf>,
+    mut writer: OwnedWriteHalf,
+    mut events: BoxStream<'static, Value>,
+) -> io::Result<()> {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            // Nothing more is asked on such a connection: whatever comes is its end.
+            _ = reader.read_u8() => return Ok(()),
+        };
+        let Some(event) = event else {
+            return Ok(());
+        };
+        say(&mut writer, &Answer::Ok(event)).await?;
     }
 }
 
@@ -122,12 +151,14 @@ fn answer(request: Request, answers: &dyn Answers) -> Answer {
     match request {
         Request::Status => Answer::Ok(answers.status()),
         Request::Reload => match answers.reload() {
-            Ok(()) => Answer::Ok(serde_json::Value::Null),
+            Ok(()) => Answer::Ok(Value::Null),
             Err(reason) => Answer::Error(reason),
         },
         Request::Stop => {
             answers.stop();
-            Answer::Ok(serde_json::Value::Null)
+            Answer::Ok(Value::Null)
         }
+        // Answered by many lines, above.
+        Request::Prefetch => Answer::Ok(Value::Null),
     }
 }

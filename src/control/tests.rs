@@ -5,12 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use super::client::{ask_in, sweep_in};
+use futures::stream::{self, BoxStream, StreamExt};
+
+use super::client::{ask_in, prefetch_in, sweep_in};
 use super::*;
 
 #[derive(Default)]
 struct Mount {
     stopped: AtomicBool,
+    /// Dropped with the events of an order.
+    at_work: Arc<()>,
 }
 
 impl Answers for Mount {
@@ -24,6 +28,20 @@ impl Answers for Mount {
 
     fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    fn prefetch(&self, order: Value) -> Result<BoxStream<'static, Value>, String> {
+        let at_work = Arc::clone(&self.at_work);
+        match order.as_u64() {
+            Some(count) => Ok(stream::iter(0..count).map(|number| json!(number)).boxed()),
+            None if order == "for ever" => Ok(stream::once(async { json!("begun") })
+                .chain(stream::pending())
+                .inspect(move |_| {
+                    let _ = &at_work;
+                })
+                .boxed()),
+            None => Err("nothing is kept here".to_owned()),
+        }
     }
 }
 
@@ -72,6 +90,56 @@ async fn every_request_is_answered_by_the_mount() {
     serving.abort();
     assert!(serving.await.unwrap_err().is_cancelled());
     assert_eq!(std::fs::read_dir(&place[1]).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_order_is_answered_line_by_line_and_ends_with_its_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = place(&directory);
+    let mount = Arc::new(Mount::default());
+    let server = Server::bind_in(&place, directory.path()).unwrap();
+    let serving = tokio::spawn(server.serve(Arc::<Mount>::clone(&mount)));
+    let ordered = |order: Value| {
+        let (place, mountpoint) = (place.clone(), directory.path().to_owned());
+        tokio::task::spawn_blocking(move || {
+            let mut told = Vec::new();
+            let outcome = prefetch_in(&place, &mountpoint, order, |value| told.push(value));
+            (outcome, told)
+        })
+    };
+
+    let (outcome, told) = ordered(json!(3)).await.unwrap();
+    outcome.unwrap();
+    assert_eq!(told, [json!(0), json!(1), json!(2)]);
+    let (outcome, told) = ordered(json!("much")).await.unwrap();
+    assert!(matches!(outcome, Err(Unanswered::Refused(reason)) if reason.contains("kept")));
+    assert!(told.is_empty());
+
+    let socket = std::fs::read_dir(&place[1])
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+    let mut stream = tokio::io::BufReader::new(stream);
+    tokio::io::AsyncWriteExt::write_all(
+        &mut stream,
+        b"{\"command\":\"prefetch\",\"order\":\"for ever\"}\n",
+    )
+    .await
+    .unwrap();
+    let mut line = String::new();
+    tokio::io::AsyncBufReadExt::read_line(&mut stream, &mut line)
+        .await
+        .unwrap();
+    assert_eq!(line, "{\"ok\":\"begun\"}\n");
+    assert_eq!(Arc::strong_count(&mount.at_work), 2);
+    drop(stream);
+    while Arc::strong_count(&mount.at_work) > 1 {
+        tokio::task::yield_now().await;
+    }
+    serving.abort();
 }
 
 #[tokio::test]

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::{BoxStream, StreamExt};
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -17,6 +19,9 @@ use crate::content::{self, DiskSettings, Engine};
 use crate::control;
 use crate::failure::Failure;
 use crate::fs::{Announcer, CatalogueInteractions, EngineContents, FileSystem, Options, Sources};
+use crate::prefetch::{
+    Event, FreshInteractions, KeptContents, LowestClass, Order, Prefetcher, SharedPace,
+};
 use crate::remote::{
     AuthMethod, Class, Endpoints, HttpRemote, OfflineRemote, Remote, RemoteError, RetryBudget,
     SecretSlot, Settings as RemoteSettings, Terms,
@@ -27,12 +32,29 @@ use crate::tree::TextForm;
 /// How long the first token may take, when there is no catalogue to show meanwhile.
 const FIRST_TOKEN: Duration = Duration::from_secs(30);
 
+/// How much later than it is due a search may have come to its end.
+const SEARCH_TAKES: Duration = Duration::from_secs(30);
+
+/// The one request that a process makes for a token.
+const TOKEN_OF_ITS_OWN: u64 = 1;
+
+/// What the parts are put together for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// To be mounted.
+    Mount,
+    /// To prefetch without a mount: every request gives way to whoever reads.
+    Prefetch,
+}
+
 /// The parts of a mount.
 pub(super) struct Parts {
     filesystem: Arc<FileSystem>,
     engine: Arc<Engine>,
     client: Option<Client>,
     status: Arc<Status>,
+    /// `None` when offline.
+    prefetcher: Option<Arc<Prefetcher>>,
     /// Keeps others from deleting what is cached.
     _lock: Option<AccountLock>,
 }
@@ -46,14 +68,18 @@ struct Client {
 /// What the control socket answers with.
 struct Answers {
     status: Arc<Status>,
+    prefetcher: Option<Arc<Prefetcher>>,
     reload: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     stop: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Parts {
-    /// Puts everything together. Without a catalogue of an earlier mount the credentials are tried first, so that a
+    /// Puts everything together, for `purpose`. Without a catalogue of an earlier mount the credentials are tried first, so that a
     /// mount that could show nothing is not made.
-    pub(super) async fn assemble(config: &Arc<Config>) -> Result<Self, Failure> {
+    pub(super) async fn assemble(
+        config: &Arc<Config>,
+        purpose: Purpose,
+    ) -> Result<Self, Failure> {
         let directory = config.account_directory();
         let lock = match &directory {
             Some(directory) => Some(prepare_directory(directory)?),
@@ -72,9 +98,10 @@ impl Parts {
         {
             try_credentials(http).await?;
         }
-        let remote: Arc<dyn Remote> = match &http {
-            Some(http) => Arc::clone(http) as _,
-            None => Arc::new(OfflineRemote),
+        let remote: Arc<dyn Remote> = match (&http, purpose) {
+            (Some(http), Purpose::Mount) => Arc::clone(http) as _,
+            (Some(http), Purpose::Prefetch) => Arc::new(LowestClass(Arc::clone(http) as _)),
+            (None, _) => Arc::new(OfflineRemote),
         };
         let announcer = Announcer::new(account_number(config), Timestamp::now());
         let engine = Engine::new(
@@ -95,7 +122,7 @@ impl Parts {
         );
         let refresher = Refresher::start(
             Arc::clone(&catalogue),
-            remote,
+            Arc::clone(&remote),
             Arc::clone(&announcer) as _,
             catalogue::Settings {
                 window: config.window.clone(),
@@ -105,6 +132,30 @@ impl Parts {
                 max_age: config.cache_max_age,
             },
         );
+        let prefetcher = http.as_ref().map(|http| {
+            Prefetcher::new(
+                Arc::new(FreshInteractions::new(
+                    Arc::clone(&catalogue),
+                    Arc::clone(&refresher),
+                    remote,
+                    match purpose {
+                        Purpose::Mount => config.refresh.saturating_mul(2) + SEARCH_TAKES,
+                        // What is older than that, the refresher searches at once.
+                        Purpose::Prefetch => config.refresh,
+                    },
+                )),
+                Arc::new(KeptContents::new(
+                    Arc::clone(&engine),
+                    config.disk.as_ref().map(|disk| disk.size_bytes),
+                )),
+                Arc::new(SharedPace(Arc::clone(http))),
+                config.types.clone(),
+                match purpose {
+                    Purpose::Mount => 0,
+                    Purpose::Prefetch => TOKEN_OF_ITS_OWN,
+                },
+            )
+        });
         let status = Arc::new(Status::new(StatusSources {
             config: Arc::clone(config),
             http,
@@ -127,6 +178,7 @@ impl Parts {
             engine,
             client,
             status,
+            prefetcher,
             _lock: lock,
         })
     }
@@ -144,9 +196,15 @@ impl Parts {
         };
         Arc::new(Answers {
             status: Arc::clone(&self.status),
+            prefetcher: self.prefetcher.clone(),
             reload,
             stop,
         })
+    }
+
+    /// Begins to fetch what an order says.
+    pub(super) fn prefetch(&self, order: Order) -> Result<BoxStream<'static, Event>, String> {
+        start(self.prefetcher.as_ref(), order)
     }
 
     /// Reads the secret again.
@@ -181,7 +239,7 @@ impl Client {
 }
 
 impl control::Answers for Answers {
-    fn status(&self) -> serde_json::Value {
+    fn status(&self) -> Value {
         self.status.to_json()
     }
 
@@ -192,6 +250,24 @@ impl control::Answers for Answers {
     fn stop(&self) {
         (self.stop)();
     }
+
+    fn prefetch(&self, order: Value) -> Result<BoxStream<'static, Value>, String> {
+        let order = serde_json::from_value(order)
+            .map_err(|_| "the order is not one that this version knows".to_owned())?;
+        let events = start(self.prefetcher.as_ref(), order)?;
+        Ok(events
+            .filter_map(|event| async move { serde_json::to_value(event).ok() })
+            .boxed())
+    }
+}
+
+fn start(
+    prefetcher: Option<&Arc<Prefetcher>>,
+    order: Order,
+) -> Result<BoxStream<'static, Event>, String> {
+    prefetcher
+        .ok_or_else(|| "an offline mount fetches nothing".to_owned())?
+        .start(order)
 }
 
 /// The account's own directory, 0700 from the first instant on, and marked as used.

@@ -1,0 +1,68 @@
+//! Prefetching without a mount: the same parts, with nothing mounted on top.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tracing::warn;
+
+use super::ending::Endings;
+use super::parts::{Parts, Purpose};
+use super::{forbid_core_dumps, runtime};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::prefetch::{Event, Order};
+
+/// How long the last bytes that came may take to be on disk.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// A listing that was searched within this time is taken as it stands, so that a run makes no requests for it beside
+/// those that it named; a watch searches as often as a mount.
+const LISTING_HOLDS: Duration = Duration::from_secs(15 * 60);
+
+/// Fetches what an order says, and passes on how it goes. Ends early on SIGINT and SIGTERM: then the last event is no
+/// [`Event::End`]. Blocks.
+///
+/// # Errors
+/// Why it could not be begun.
+pub fn prefetch(
+    mut config: Config,
+    order: Order,
+    tell: impl FnMut(Event) + Send,
+) -> Result<(), Failure> {
+    forbid_core_dumps();
+    if !order.watch {
+        config.refresh = config.refresh.max(LISTING_HOLDS);
+    }
+    let runtime = runtime()?;
+    let result = runtime.block_on(run(config, order, tell));
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(
+    config: Config,
+    order: Order,
+    mut tell: impl FnMut(Event) + Send,
+) -> Result<(), Failure> {
+    let endings = Endings::new()
+        .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
+    let parts = Parts::assemble(&Arc::new(config), Purpose::Prefetch).await?;
+    let mut events = parts.prefetch(order).map_err(Failure::found)?;
+    tokio::select! {
+        () = async {
+            while let Some(event) = events.next().await {
+                tell(event);
+            }
+        } => {}
+        _ = endings.wait(|| parts.reload()) => {}
+    }
+    drop(events);
+    if tokio::time::timeout(LAST_WRITES, parts.finish())
+        .await
+        .is_err()
+    {
+        warn!("not everything fetched could be written to the cache in time");
+    }
+    Ok(())
+}
