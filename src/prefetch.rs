@@ -122,14 +122,13 @@ impl Prefetcher {
             // Who has left needs no answer.
             let _ = sender.send(Event::End(outcome)).await;
         });
-        Ok(stream::unfold(
-            (receiver, Ends(task)),
-            |(mut receiver, task)| async move {
+        Ok(
+            stream::unfold((receiver, Ends(task)), |(mut receiver, task)| async move {
                 let event = receiver.recv().await?;
                 Some((event, (receiver, task)))
-            },
+            })
+            .boxed(),
         )
-        .boxed())
     }
 
     async fn carry_out(&self, order: &Order, events: &mpsc::Sender<Event>) -> Outcome {

@@ -5,3 +5,4 @@ mod economy;
 mod fake;
 mod random;
 mod versions;
+mod whole;

@@ -76,10 +76,7 @@ struct Answers {
 impl Parts {
     /// Puts everything together, for `purpose`. Without a catalogue of an earlier mount the credentials are tried first, so that a
     /// mount that could show nothing is not made.
-    pub(super) async fn assemble(
-        config: &Arc<Config>,
-        purpose: Purpose,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn assemble(config: &Arc<Config>, purpose: Purpose) -> Result<Self, Failure> {
         let directory = config.account_directory();
         let lock = match &directory {
             Some(directory) => Some(prepare_directory(directory)?),

@@ -215,7 +215,11 @@ impl Prefetcher {
             bytes: plan.bytes,
             bytes_wanted: plan.bytes_wanted,
             sizes_unknown: plan.sizes_unknown,
-            seconds: time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
+            seconds: time
+                .as_millis()
+                .div_ceil(1000)
+                .try_into()
+                .unwrap_or(u64::MAX),
             requests_per_minute: self.pace.budget().configured,
             cache_bytes: room,
             too_large: plan.bytes_wanted > room,

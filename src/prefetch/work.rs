@@ -179,7 +179,11 @@ impl Prefetcher {
             failed: run.outcome.failed,
             budget_left: budget.left,
             budget: budget.limit,
-            seconds_left: left.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
+            seconds_left: left
+                .as_millis()
+                .div_ceil(1000)
+                .try_into()
+                .unwrap_or(u64::MAX),
         }
     }
 }

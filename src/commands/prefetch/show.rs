@@ -161,9 +161,8 @@ impl Bars {
     fn begin(&self, planned: &Planned) {
         self.files
             .set_style(style("files {bar:32} {pos:>9} of {len:<9} {msg}"));
-        self.bytes.set_style(style(
-            "bytes {bar:32} {bytes:>9} of {total_bytes:<9} {msg}",
-        ));
+        self.bytes
+            .set_style(style("bytes {bar:32} {bytes:>9} of {total_bytes:<9} {msg}"));
         self.files.set_length(planned.files - planned.held);
         self.files.set_position(0);
         self.bytes.set_length(planned.bytes);
