@@ -4,7 +4,6 @@
 //! is asked for: an HTTP library's debug output holds URLs and headers, and those hold what is personal.
 
 use std::fs::{File, OpenOptions};
-use std::io::IsTerminal;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -38,20 +37,15 @@ pub fn check_level(level: &str) -> Result<(), Expected> {
 pub fn start(level: &str, file: Option<&Path>) -> Result<(), Failure> {
     let targets =
         targets(level).map_err(|error| Failure::typed(format!("--log-level: {error}")))?;
-    let layer = tracing_subscriber::fmt::layer().with_target(true);
+    // No colours: the library panics or complains when they are asked for without its feature for them.
+    let layer = tracing_subscriber::fmt::layer()
+        .with_target(true)
+        .with_ansi(false);
     let registry = tracing_subscriber::registry().with(targets);
     // A second start, in a test process, finds the first one's subscriber and keeps it.
     let _ = match file {
-        Some(path) => registry
-            .with(layer.with_ansi(false).with_writer(append(path)?))
-            .try_init(),
-        None => registry
-            .with(
-                layer
-                    .with_ansi(std::io::stderr().is_terminal())
-                    .with_writer(std::io::stderr),
-            )
-            .try_init(),
+        Some(path) => registry.with(layer.with_writer(append(path)?)).try_init(),
+        None => registry.with(layer.with_writer(std::io::stderr)).try_init(),
     };
     Ok(())
 }

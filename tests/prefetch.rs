@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -381,4 +381,56 @@ fn it_is_quiet_where_nobody_looks_and_warns_of_a_cache_that_is_too_small() {
     let said = String::from_utf8(small.output().unwrap().stdout).unwrap();
     assert!(said.contains("the cache is too small"), "{said}");
     assert!(said.contains(&format!("requests  {}", FILES + 1)), "{said}");
+}
+
+/// What a command writes to a terminal.
+fn on_a_terminal(command: &mut Command) -> String {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let size = rustix::termios::Winsize {
+        ws_row: 24,
+        ws_col: 120,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    rustix::termios::tcsetwinsize(&ours, size).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let theirs = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    let mut child = command
+        .env("TERM", "xterm")
+        .stdout(theirs.try_clone().unwrap())
+        .stderr(theirs)
+        .spawn()
+        .unwrap();
+    // The command's copies of the other side are the last once this one lets go of its own.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut screen = Vec::new();
+    // A terminal whose other side is closed ends in an error, not in an end.
+    let _ = std::fs::File::from(ours).read_to_end(&mut screen);
+    let screen = String::from_utf8_lossy(&screen).into_owned();
+    assert!(wait_for_exit(&mut child).success(), "{screen}");
+    screen
+}
+
+#[test]
+fn a_terminal_is_shown_files_bytes_budget_and_time() {
+    let server = server();
+    let cache = tempfile::TempDir::new().unwrap();
+    let screen = on_a_terminal(&mut alone(&server, cache.path()));
+    for part in [
+        "of 60",
+        "bytes",
+        "budget",
+        "left",
+        "60 files fetched",
+        "0 were held",
+    ] {
+        assert!(screen.contains(part), "no {part} in {screen:?}");
+    }
 }
