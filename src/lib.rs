@@ -9,6 +9,7 @@
 //! | assembly | [`daemon`] | puts the parts together: mount, serve, unmount |
 //! | the kernel | [`fuse`] | the kernel's language, the only place with `fuser` types and errno |
 //! | behaviour | [`fs`] | inodes, handles, attributes, what a path means |
+//! | by order | [`prefetch`] | content is here before anybody reads it |
 //! | pure rules | [`tree`], [`text`] | names in a directory; transcripts as plain text |
 //! | knowledge | [`catalogue`], [`content`] | what exists, kept fresh; bytes, through memory and disk |
 //! | the API | [`remote`] | token, pace, retries, wire, the only place with `reqwest` types |

@@ -111,6 +111,12 @@ fn content_and_catalogue_never_meet() {
 }
 
 #[test]
+fn fs_and_prefetch_never_meet() {
+    never("fs", &["crate::prefetch"]);
+    never("prefetch", &["crate::fs", "crate::tree", "crate::text"]);
+}
+
+#[test]
 fn remote_knows_no_layer_above() {
     never(
         "remote",
@@ -118,6 +124,7 @@ fn remote_knows_no_layer_above() {
             "crate::content",
             "crate::catalogue",
             "crate::fs",
+            "crate::prefetch",
             "crate::tree",
             "crate::text",
         ],
@@ -167,6 +174,7 @@ fn the_emulator_shares_no_type_with_the_client() {
         "tree",
         "text",
         "fs",
+        "prefetch",
         "fuse",
     ] {
         never("emulator", &[&format!("crate::{module}")]);
@@ -180,7 +188,7 @@ fn nothing_points_upward() {
         &["remote"],
         &["content", "catalogue"],
         &["tree", "text"],
-        &["fs"],
+        &["fs", "prefetch"],
         &["fuse"],
     ];
     for (height, layer) in layers.iter().enumerate() {
