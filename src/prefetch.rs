@@ -42,6 +42,7 @@ pub use sources::{
 };
 
 use crate::model::ItemType;
+use plan::Settled;
 
 /// Events that may wait to be taken.
 const EVENTS: usize = 16;
@@ -132,12 +133,13 @@ impl Prefetcher {
     }
 
     async fn carry_out(&self, order: &Order, events: &mpsc::Sender<Event>) -> Outcome {
+        let mut settled = Settled::default();
         if !order.watch {
-            return self.once(order, events).await.0;
+            return self.once(order, &mut settled, events).await.0;
         }
         let mut seen = self.interactions.version();
         loop {
-            let (outcome, look) = self.once(order, events).await;
+            let (outcome, look) = self.once(order, &mut settled, events).await;
             if outcome.refused {
                 return outcome;
             }
@@ -168,12 +170,17 @@ impl Prefetcher {
     }
 
     /// One look at what there is, and the fetching of what is missing; how long the look took.
-    async fn once(&self, order: &Order, events: &mpsc::Sender<Event>) -> (Outcome, Duration) {
+    async fn once(
+        &self,
+        order: &Order,
+        settled: &mut Settled,
+        events: &mpsc::Sender<Event>,
+    ) -> (Outcome, Duration) {
         let began = Instant::now();
         let gathered = self.gather(order, events).await;
         let look = began.elapsed();
         let plan = match gathered {
-            Ok(plan) => plan,
+            Ok(plan) => plan.leaving_alone(settled, began),
             Err(halt) => {
                 let outcome = Outcome {
                     refused: halt.is_final,
@@ -196,6 +203,8 @@ impl Prefetcher {
         if order.dry_run {
             return (outcome, look);
         }
-        (self.work(plan, outcome, events).await, look)
+        let (outcome, ids) = self.work(plan, outcome, events).await;
+        settled.note(ids, Instant::now());
+        (outcome, look)
     }
 }

@@ -1,9 +1,10 @@
 //! Which items, which of them are held, how many requests the rest takes, and how long. Pure.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use crate::content::{Missing, Traits};
 use crate::model::{ContentId, Interaction, Item, ItemType};
@@ -126,6 +127,37 @@ impl Plan {
             });
         }
         plan
+    }
+
+    /// The plan without what is to be left alone.
+    pub(super) fn leaving_alone(mut self, settled: &Settled, now: Instant) -> Self {
+        self.items.retain(|item| !settled.contains(&item.id, now));
+        self.requests = self.items.iter().map(|item| item.requests).sum();
+        self.bytes = self.items.iter().map(|item| item.bytes).sum();
+        self
+    }
+}
+
+/// When versions were last settled: they came, or it proved that they can't.
+///
+/// A watch leaves them alone for a while, lest it fetch over and over what a cache that is too small can't keep, or what
+/// the listing still shows and the server has no more.
+#[derive(Default, Debug)]
+pub(super) struct Settled(HashMap<ContentId, Instant>);
+
+/// How long a watch leaves a version alone.
+pub(super) const LEFT_ALONE: Duration = Duration::from_secs(6 * 3600);
+
+impl Settled {
+    pub(super) fn note(&mut self, ids: Vec<ContentId>, now: Instant) {
+        self.0.retain(|_, settled| now < *settled + LEFT_ALONE);
+        self.0.extend(ids.into_iter().map(|id| (id, now)));
+    }
+
+    fn contains(&self, id: &ContentId, now: Instant) -> bool {
+        self.0
+            .get(id)
+            .is_some_and(|settled| now < *settled + LEFT_ALONE)
     }
 }
 

@@ -407,10 +407,38 @@ async fn a_watch_fetches_what_comes_and_what_was_lost() {
     until(3).await;
     world.add(4);
     until(4).await;
-    // Made room for something else: it comes back though nothing is said to have changed.
+    // Made room for something else: it comes back though nothing is said to have changed, but not at once, lest a
+    // cache that can't keep it has it fetched for ever.
+    let began = Instant::now();
     world.held.lock().unwrap().clear();
-    until(4).await;
-    assert_eq!(world.asked(), 8);
+    world.add(5);
+    until(1).await;
+    assert_eq!(world.asked(), 5);
+    until(5).await;
+    assert_eq!(world.asked(), 9);
+    assert!(began.elapsed() > Duration::from_secs(5 * 3600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_tries_again_what_failed_and_not_what_can_not_be_had() {
+    let world = Arc::new(World::of(3));
+    let fails = |number, error: ContentError| {
+        world.errors.lock().unwrap().insert(guid(number), error);
+    };
+    fails(1, ContentError::Stale);
+    fails(2, RemoteError::Interrupted.into());
+    let watch = Order {
+        watch: true,
+        ..order()
+    };
+    let mut events = prefetcher(&world).start(watch).unwrap();
+    let mut rounds = 0;
+    while rounds < 3 {
+        if let Some(Event::Round(_)) = events.next().await {
+            rounds += 1;
+        }
+    }
+    assert_eq!(world.asked(), 5, "the one that failed, twice more");
 }
 
 #[tokio::test(start_paused = true)]

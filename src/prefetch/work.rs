@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::plan::{self, Fetch, PARALLEL, Plan};
 use super::{Event, Outcome, Prefetcher, Progress};
 use crate::content::ContentError;
+use crate::model::ContentId;
 use crate::remote::{Class, RemoteError, RetryBudget, Terms};
 
 /// How often progress is told.
@@ -39,16 +40,17 @@ struct Run {
     requests: u64,
     done: u64,
     failures_in_a_row: u64,
+    settled: Vec<ContentId>,
 }
 
 impl Prefetcher {
-    /// Fetches what is planned. Dropping the future calls off what is under way.
+    /// Fetches what is planned; also gives the versions that came or proved that they can't. Dropping the future calls off what is under way.
     pub(super) async fn work(
         &self,
         plan: Plan,
         outcome: Outcome,
         events: &mpsc::Sender<Event>,
-    ) -> Outcome {
+    ) -> (Outcome, Vec<ContentId>) {
         let mut run = Run {
             plan,
             began: Instant::now(),
@@ -57,6 +59,7 @@ impl Prefetcher {
             requests: 0,
             done: 0,
             failures_in_a_row: 0,
+            settled: Vec::new(),
         };
         let mut fetches = FuturesUnordered::new();
         let mut tick = tokio::time::interval(TELL);
@@ -98,7 +101,7 @@ impl Prefetcher {
         drop(fetches);
         let _ = events.send(Event::Progress(self.progress(&run))).await;
         run.outcome.seconds = run.began.elapsed().as_secs();
-        run.outcome
+        (run.outcome, run.settled)
     }
 
     fn ended(&self, run: &mut Run, place: usize, result: Result<(), ContentError>) {
@@ -141,6 +144,9 @@ impl Prefetcher {
                 run.failures_in_a_row + 1
             }
         };
+        if run.failures_in_a_row == 0 {
+            run.settled.push(run.plan.items[place].id.clone());
+        }
     }
 
     fn came(&self, item: &Fetch, held_before: u64) -> u64 {
