@@ -103,6 +103,20 @@ fn until(command: &mut Command, files: u64) -> Child {
     child
 }
 
+fn files_below(directory: &Path) -> usize {
+    std::fs::read_dir(directory)
+        .unwrap()
+        .flatten()
+        .map(|entry| {
+            if entry.file_type().unwrap().is_dir() {
+                files_below(&entry.path())
+            } else {
+                1
+            }
+        })
+        .sum()
+}
+
 fn end(child: &mut Child, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, signal).unwrap();
@@ -216,6 +230,8 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
         let server = server();
         let cache = tempfile::TempDir::new().unwrap();
         let mut child = until(alone(&server, cache.path()).arg(SLOW), BEGUN);
+        // What only just came may still wait to be written, and a kill loses that.
+        common::eventually("some of it is on disk", || files_below(cache.path()) > 10);
         end(&mut child, signal);
         server.block_on(server.api().log().wait_idle());
 

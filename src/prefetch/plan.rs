@@ -108,7 +108,7 @@ impl Plan {
         let mut plan = Self::default();
         let mut met = HashSet::new();
         for (candidate, missing) in found {
-            if !met.insert(candidate.id.clone()) {
+            if !met.insert(candidate.id.fingerprint()) {
                 continue;
             }
             plan.bytes_wanted += missing.size.unwrap_or(0);
