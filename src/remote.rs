@@ -181,7 +181,10 @@ pub enum RemoteError {
     /// The deadline passed.
     #[error("the deadline passed")]
     DeadlinePassed,
-    /// The server can't be reached, or the connection broke.
+    /// No connection came about: nobody was asked anything.
+    #[error("the server can't be reached ({0})")]
+    Unreachable(&'static str),
+    /// The connection broke before an answer came.
     #[error("the connection failed ({0})")]
     Connection(&'static str),
     /// An answer ended early or stopped coming.
@@ -228,4 +231,16 @@ pub trait Remote: Send + Sync + 'static {
 
     /// The wire just now. Never blocks.
     fn conditions(&self) -> Conditions;
+
+    /// Why every request would be refused just now, as far as that is known: the credentials were refused, and
+    /// nothing was accepted since. Never blocks.
+    fn refusal(&self) -> Option<RemoteError> {
+        None
+    }
+
+    /// Sees to it that the next request has credentials. At once while they are good; else it gets them, which costs
+    /// what the next request would cost anyway.
+    fn admission(&self, _deadline: Instant) -> BoxFuture<'_, Result<(), RemoteError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

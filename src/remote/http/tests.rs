@@ -190,7 +190,7 @@ async fn a_refused_connection_is_told_in_a_word() {
         .interaction(guid(), terms_of(Duration::from_secs(60), 0))
         .await
         .unwrap_err();
-    assert_eq!(error, RemoteError::Connection("refused"));
+    assert_eq!(error, RemoteError::Unreachable("refused"));
 }
 
 #[tokio::test]

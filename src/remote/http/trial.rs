@@ -164,12 +164,11 @@ impl<'a> Trial<'a> {
         match timeout_at(self.terms.deadline, sent).await {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(error))) => {
-                let word = wire::word(&error);
-                let error = RemoteError::Connection(word);
-                Err(if word == wire::BAD_CERTIFICATE {
-                    Failure::Final(error)
-                } else {
+                let error = wire::failure(&error);
+                Err(if wire::may_pass(&error) {
                     Failure::transient(error)
+                } else {
+                    Failure::Final(error)
                 })
             }
             Ok(Err(_)) => Err(Failure::transient(RemoteError::Connection("timed out"))),
@@ -224,7 +223,7 @@ impl<'a> Trial<'a> {
             Failure::Throttled => Ok(()),
             Failure::Denied(error, token) => {
                 if self.has_renewed {
-                    self.remote.tokens.denied_afresh(&token);
+                    self.remote.tokens.denied_afresh(&token, &error);
                     return Err(error);
                 }
                 self.has_renewed = true;
