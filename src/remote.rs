@@ -20,6 +20,7 @@ mod search;
 mod secret;
 mod status;
 mod token;
+mod urgency;
 mod wire;
 
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use retry::RetryBudget;
 pub use search::PageGuard;
 pub use secret::SecretSlot;
 pub use token::AuthMethod;
+pub use urgency::Urgency;
 pub use wire::SetupError;
 
 use crate::model::{ContentKey, Guid, Interaction, SearchFilter, TimeWindow};
@@ -105,6 +107,8 @@ pub struct ContentRequest {
     pub end: Option<u64>,
     /// What the answer must still be, sent as `If-Range`: another version then answers 200 and is seen.
     pub validator: Option<Validator>,
+    /// How urgent it is, in place of the terms' class: it may be raised while the request waits for its turn.
+    pub urgency: Urgency,
 }
 
 /// What a server says about the version that it serves.

@@ -227,7 +227,8 @@ impl HttpRemote {
         let path = search::content_path(request.guid, &request.key)
             .ok_or(RemoteError::Protocol("a key that no URL can carry"))?;
         let headers = request.headers()?;
-        let mut trial = Trial::new(self, Kind::Content, &path, terms)?;
+        let mut trial =
+            Trial::new(self, Kind::Content, &path, terms)?.joined(request.urgency.clone());
         loop {
             match self.try_content(&mut trial, &request, &headers).await {
                 Ok(answer) => return Ok(answer),

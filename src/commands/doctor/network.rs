@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::model::{Item, SearchFilter, TimeWindow};
 use crate::remote::{
     Class, ContentRequest, HttpRemote, Remote, RemoteError, RetryBudget, SearchRequest, Terms,
+    Urgency,
 };
 
 use super::report::{Finding, Report};
@@ -231,6 +232,7 @@ async fn search(
                         .map_or(RANGE, |length| length.min(RANGE)),
                 ),
                 validator: None,
+                urgency: Urgency::of(Class::Reader),
             })
     }))
 }
