@@ -5,6 +5,7 @@
 //! in a callback all end in the same few steps.
 
 mod ending;
+mod first_contact;
 mod parts;
 mod prefetch;
 mod special;

@@ -20,6 +20,7 @@ mod search;
 mod secret;
 mod status;
 mod token;
+mod urgency;
 mod wire;
 
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use retry::RetryBudget;
 pub use search::PageGuard;
 pub use secret::SecretSlot;
 pub use token::AuthMethod;
+pub use urgency::Urgency;
 pub use wire::SetupError;
 
 use crate::model::{ContentKey, Guid, Interaction, SearchFilter, TimeWindow};
@@ -105,6 +107,8 @@ pub struct ContentRequest {
     pub end: Option<u64>,
     /// What the answer must still be, sent as `If-Range`: another version then answers 200 and is seen.
     pub validator: Option<Validator>,
+    /// How urgent it is, in place of the terms' class: it may be raised while the request waits for its turn.
+    pub urgency: Urgency,
 }
 
 /// What a server says about the version that it serves.
@@ -181,7 +185,10 @@ pub enum RemoteError {
     /// The deadline passed.
     #[error("the deadline passed")]
     DeadlinePassed,
-    /// The server can't be reached, or the connection broke.
+    /// No connection came about: nobody was asked anything.
+    #[error("the server can't be reached ({0})")]
+    Unreachable(&'static str),
+    /// The connection broke before an answer came.
     #[error("the connection failed ({0})")]
     Connection(&'static str),
     /// An answer ended early or stopped coming.
@@ -228,4 +235,16 @@ pub trait Remote: Send + Sync + 'static {
 
     /// The wire just now. Never blocks.
     fn conditions(&self) -> Conditions;
+
+    /// Why every request would be refused just now, as far as that is known: the credentials were refused, and
+    /// nothing was accepted since. Never blocks.
+    fn refusal(&self) -> Option<RemoteError> {
+        None
+    }
+
+    /// Sees to it that the next request has credentials. At once while they are good; else it gets them, which costs
+    /// what the next request would cost anyway.
+    fn admission(&self, _deadline: Instant) -> BoxFuture<'_, Result<(), RemoteError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

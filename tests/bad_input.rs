@@ -131,7 +131,7 @@ fn the_environment_and_the_file_are_named_when_they_are_wrong() {
 
     let message = refusal(
         mount(directory.path()).args(["--config", "/nonexistent"]),
-        1,
+        2,
     );
     assert!(message.contains("--config"), "{message}");
 }

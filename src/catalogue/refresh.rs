@@ -138,20 +138,32 @@ impl Refresher {
     }
 
     /// How far a window has been searched. One that is neither the listed window's nor a demanded day's is
-    /// never searched, so its state doesn't change. Offline, what is there is all there is.
+    /// never searched, so its state doesn't change. Offline, neither does any: what lies behind the last search
+    /// is taken for the future, but a stretch that was never searched has failed.
     ///
     /// Asking is taken as waiting: it hurries the search, and has one that failed some seconds ago
     /// tried again.
     pub fn progress(&self, window: &TimeWindow) -> Progress {
-        if self.shared.settings.offline {
-            return Progress::Complete;
-        }
         let now = self.shared.now();
+        if self.shared.settings.offline {
+            return self.shared.state().progress_offline(window, &now);
+        }
         let (progress, kick) = self.shared.state().progress(window, &now);
         if kick {
             self.shared.kick.notify_one();
         }
         progress
+    }
+
+    /// Like [`Self::progress`], without being taken as waiting.
+    pub fn standing(&self, window: &TimeWindow) -> Progress {
+        let now = self.shared.now();
+        let state = self.shared.state();
+        if self.shared.settings.offline {
+            state.progress_offline(window, &now)
+        } else {
+            state.standing(window, &now)
+        }
     }
 
     /// Waits until [`Self::progress`] may have changed or rows may have come, at most until the deadline.
@@ -174,7 +186,7 @@ impl Refresher {
     }
 
     /// An interaction, asked of the API if no listing showed it; `None` if there is none, which is remembered for
-    /// one refresh. Asked once for all who want it at the same time.
+    /// one refresh, or if the mount is offline and doesn't know it. Asked once for all who want it at the same time.
     ///
     /// # Errors
     /// [`RemoteError`] when the API can't tell before the deadline.
@@ -185,11 +197,7 @@ impl Refresher {
     ) -> Result<Option<Arc<Known>>, RemoteError> {
         let demands = &self.shared.demands;
         if self.shared.settings.offline {
-            return demands
-                .known(guid)
-                .await?
-                .map(Some)
-                .ok_or(RemoteError::Offline);
+            return demands.known(guid).await;
         }
         demands.find(guid, deadline).await
     }

@@ -183,20 +183,18 @@ impl State {
         let holes = self
             .coverage
             .holes(&clip, schedule::recently(now.time, now.refresh));
-        if clip.is_empty() || holes.is_empty() {
-            return (Progress::Complete, false);
-        }
         let meets = |window: &TimeWindow| holes.iter().any(|hole| overlaps(hole, window));
-        let is_coming = self.running.iter().any(|search| meets(&search.window));
-        let failure = self
-            .failures
-            .iter()
-            .find(|failure| meets(&failure.window))
-            .or(self.hold.as_ref());
-        match failure {
-            Some(failure) if !is_coming => {
-                if now.time.duration_since(failure.at) < RETRY_FOR_READERS {
-                    return (Progress::Failed(failure.error.for_readers()), false);
+        match self.standing(window, now) {
+            Progress::Complete => (Progress::Complete, false),
+            Progress::Failed(error) => {
+                let failed_at = self
+                    .failures
+                    .iter()
+                    .find(|failure| meets(&failure.window))
+                    .or(self.hold.as_ref())
+                    .map(|failure| failure.at);
+                if failed_at.is_some_and(|at| now.time.duration_since(at) < RETRY_FOR_READERS) {
+                    return (Progress::Failed(error), false);
                 }
                 self.hold = None;
                 self.failures
@@ -208,10 +206,44 @@ impl State {
                 self.waited = Some(now.time);
                 (Progress::Searching, true)
             }
-            _ => {
+            Progress::Searching => {
                 self.waited = Some(now.time);
                 (Progress::Searching, false)
             }
+        }
+    }
+
+    /// How a window stands, without a reader who waits for it.
+    pub(super) fn standing(&self, window: &TimeWindow, now: &Now) -> Progress {
+        let clip = schedule::clip(window, now.time);
+        let holes = self
+            .coverage
+            .holes(&clip, schedule::recently(now.time, now.refresh));
+        if clip.is_empty() || holes.is_empty() {
+            return Progress::Complete;
+        }
+        let meets = |window: &TimeWindow| holes.iter().any(|hole| overlaps(hole, window));
+        let failure = self
+            .failures
+            .iter()
+            .find(|failure| meets(&failure.window))
+            .or(self.hold.as_ref());
+        match failure {
+            Some(failure) if !self.running.iter().any(|search| meets(&search.window)) => {
+                Progress::Failed(failure.error.for_readers())
+            }
+            _ => Progress::Searching,
+        }
+    }
+
+    /// How a window stands when nothing will be searched any more.
+    pub(super) fn progress_offline(&self, window: &TimeWindow, now: &Now) -> Progress {
+        let clip = schedule::clip(window, now.time);
+        // A frontier excuses what lies behind it only within the window.
+        if clip.is_empty() || self.coverage.holes(&clip, Timestamp::MAX).is_empty() {
+            Progress::Complete
+        } else {
+            Progress::Failed(RemoteError::Offline)
         }
     }
 
@@ -422,7 +454,7 @@ mod tests {
         Err(error.into())
     }
 
-    const REFUSED: RemoteError = RemoteError::Connection("refused");
+    const REFUSED: RemoteError = RemoteError::Unreachable("refused");
 
     #[test]
     fn old_windows_leave_a_lane_to_new_interactions() {

@@ -17,7 +17,7 @@ const SIZE_LIMIT: u64 = 1 << 20;
 /// Reads a configuration file.
 ///
 /// # Errors
-/// A file that can't be read is found so; what is wrong in it was typed so.
+/// Both a file that can't be read and what is wrong in it were typed so.
 pub(super) fn read(path: &Path) -> Result<Given, Failure> {
     let text = std::fs::metadata(path)
         .and_then(|metadata| {
@@ -27,7 +27,7 @@ pub(super) fn read(path: &Path) -> Result<Given, Failure> {
             std::fs::read_to_string(path)
         })
         .map_err(|error| {
-            Failure::found(format!(
+            Failure::typed(format!(
                 "the configuration file {} can't be read ({error}): check --config",
                 path.display()
             ))

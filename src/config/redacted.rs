@@ -57,6 +57,7 @@ pub fn redacted_toml(config: &Config) -> String {
         toml.bare("no-disk-cache", true);
     }
     toml.text("cache-max-age", &duration_text(config.cache_max_age));
+    toml.bare("foreground", config.foreground);
     toml.bare("allow-other", config.allow_other);
     toml.bare("uid", config.uid);
     toml.bare("gid", config.gid);

@@ -34,15 +34,22 @@ impl Failures {
         self.blocks.insert(block, (error.clone(), now + REPEATED));
     }
 
+    /// Why nothing of the object can be had just now, as far as that is known.
+    pub(super) fn of_all(&self, now: Instant) -> Option<ContentError> {
+        self.refused
+            .is_some_and(|until| until > now)
+            .then(|| RemoteError::Forbidden.into())
+    }
+
     /// Why `block` can't be had just now, if it has just failed.
     pub(super) fn of(&self, block: u64, now: Instant) -> Option<ContentError> {
-        if self.refused.is_some_and(|until| until > now) {
-            return Some(RemoteError::Forbidden.into());
-        }
-        self.blocks
-            .get(&block)
-            .filter(|(_, until)| *until > now)
-            .map(|(error, _)| error.clone())
+        let of_block = || {
+            self.blocks
+                .get(&block)
+                .filter(|(_, until)| *until > now)
+                .map(|(error, _)| error.clone())
+        };
+        self.of_all(now).or_else(of_block)
     }
 }
 

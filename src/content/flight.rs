@@ -15,7 +15,7 @@ use super::failures::Failures;
 use super::history::History;
 use super::plan::{self, Kind};
 use super::version_check::Pinned;
-use crate::remote::{Class, RemoteError};
+use crate::remote::{Class, RemoteError, Urgency};
 
 /// What a waiter is told.
 #[derive(Clone, Debug)]
@@ -33,15 +33,13 @@ pub(super) enum Delivery {
 pub(super) struct Flight {
     pub(super) number: u64,
     pub(super) kind: Kind,
-    pub(super) class: Class,
+    /// A reader who comes to rely on it makes it as urgent as his own request would be.
+    pub(super) urgency: Urgency,
     pub(super) begin: u64,
     pub(super) position: u64,
     /// Where it ends; `u64::MAX` while the size is not known. Moved inwards when another takes over.
     pub(super) end: u64,
     pub(super) is_sent: bool,
-    /// Its request need not wait for the pace, as far as can be told: a reader may rely on it.
-    pub(super) is_prompt: bool,
-    pub(super) has_answer: bool,
     pub(super) is_paused: bool,
     /// It was paused for a while: its reader is slow, and it may run on to the disk.
     pub(super) reader_is_slow: bool,
@@ -89,11 +87,10 @@ impl State {
     }
 
     /// Whether a block is so near in a flight's path that there is nothing to plan.
-    pub(super) fn brings_soon(&self, index: u64, class: Class) -> bool {
+    pub(super) fn brings_soon(&self, index: u64) -> bool {
         self.flights.iter().any(|flight| {
             flight.covers(index)
                 && flight.is_sent
-                && flight.serves(class)
                 && block::start_of(index).saturating_sub(flight.position) <= plan::READ_THROUGH
         })
     }
@@ -151,6 +148,13 @@ impl State {
         }
     }
 
+    /// Makes whatever brings `index` at least as urgent as `class`.
+    pub(super) fn hurry(&self, index: u64, class: Class) {
+        for flight in self.flights.iter().filter(|flight| flight.covers(index)) {
+            flight.urgency.raise(class);
+        }
+    }
+
     /// Wakes the paused flight that has `index` in its path.
     pub(super) fn wake_paused(&self, index: u64) {
         for flight in &self.flights {
@@ -162,11 +166,6 @@ impl State {
 }
 
 impl Flight {
-    /// Whether one who asks with `class` may rely on this flight.
-    pub(super) fn serves(&self, class: Class) -> bool {
-        self.class <= class || self.is_prompt || self.has_answer
-    }
-
     pub(super) fn covers(&self, index: u64) -> bool {
         self.position < self.end
             && block::index_of(self.position) <= index

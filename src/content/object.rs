@@ -136,6 +136,7 @@ impl Object {
                     };
                     self.launch(&mut state, all, terms.clone());
                 }
+                state.hurry(0, terms.class);
                 let (sender, delivery) = oneshot::channel();
                 state.size_waiters.push(sender);
                 delivery
@@ -234,7 +235,7 @@ impl Object {
             for flight in &mut state.flights {
                 if flight.end == u64::MAX {
                     flight.end = total;
-                    if total > plan::WHOLE && flight.class == Class::Reader {
+                    if total > plan::WHOLE && flight.urgency.class() == Class::Reader {
                         flight.kind = Kind::Stream;
                     }
                 }

@@ -139,6 +139,7 @@ impl Task {
             return None;
         }
         flight.is_sent = true;
+        let urgency = flight.urgency.clone();
         let is_to_the_end = flight.end == u64::MAX || size.is_some_and(|size| flight.end >= size);
         Some(ContentRequest {
             guid: self.object.id.guid,
@@ -146,6 +147,7 @@ impl Task {
             start: flight.position,
             end: (!is_to_the_end).then_some(flight.end),
             validator,
+            urgency,
         })
     }
 

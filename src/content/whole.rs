@@ -62,7 +62,7 @@ impl Object {
         let unwanted: Vec<u64> = state
             .flights
             .iter()
-            .filter(|flight| flight.class == Class::Prefetch)
+            .filter(|flight| flight.urgency.class() == Class::Prefetch)
             .filter(|flight| !state.is_awaited(flight.position, flight.end))
             .map(|flight| flight.number)
             .collect();

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures::stream::{BoxStream, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::first_contact;
 use super::special::Special;
 use super::status::{Sources as StatusSources, Status};
 use crate::account_lock::AccountLock;
@@ -23,14 +23,11 @@ use crate::prefetch::{
     Event, FreshInteractions, KeptContents, LowestClass, Order, Prefetcher, SharedPace,
 };
 use crate::remote::{
-    AuthMethod, Class, Endpoints, HttpRemote, OfflineRemote, Remote, RemoteError, RetryBudget,
-    SecretSlot, Settings as RemoteSettings, Terms,
+    AuthMethod, Endpoints, HttpRemote, OfflineRemote, Remote, SecretSlot,
+    Settings as RemoteSettings,
 };
 use crate::text;
 use crate::tree::TextForm;
-
-/// How long the first token may take, when there is no catalogue to show meanwhile.
-const FIRST_TOKEN: Duration = Duration::from_secs(30);
 
 /// How much later than it is due a search may have come to its end.
 const SEARCH_TAKES: Duration = Duration::from_secs(30);
@@ -74,8 +71,8 @@ struct Answers {
 }
 
 impl Parts {
-    /// Puts everything together, for `purpose`. Without a catalogue of an earlier mount the credentials are tried first, so that a
-    /// mount that could show nothing is not made.
+    /// Puts everything together, for `purpose`. Without a catalogue of an earlier mount the credentials and the first
+    /// search are tried first, so that a mount that could show nothing is not made.
     pub(super) async fn assemble(config: &Arc<Config>, purpose: Purpose) -> Result<Self, Failure> {
         let directory = config.account_directory();
         let lock = match &directory {
@@ -90,10 +87,11 @@ impl Parts {
             }
             None => (None, None),
         };
+        let is_first = catalogue.is_empty();
         if let Some(http) = &http
-            && catalogue.is_empty()
+            && is_first
         {
-            try_credentials(http).await?;
+            first_contact::try_credentials(http).await?;
         }
         let remote: Arc<dyn Remote> = match (&http, purpose) {
             (Some(http), Purpose::Mount) => Arc::clone(http) as _,
@@ -129,6 +127,11 @@ impl Parts {
                 max_age: config.cache_max_age,
             },
         );
+        if let Some(http) = &http
+            && is_first
+        {
+            first_contact::await_first_page(http, &catalogue, &refresher).await?;
+        }
         let prefetcher = http.as_ref().map(|http| {
             Prefetcher::new(
                 Arc::new(FreshInteractions::new(
@@ -337,25 +340,6 @@ pub(crate) fn http_remote(
     };
     let http = HttpRemote::new(settings).map_err(|error| Failure::found(error.to_string()))?;
     Ok((http, slot))
-}
-
-async fn try_credentials(http: &HttpRemote) -> Result<(), Failure> {
-    let terms = Terms {
-        class: Class::Reader,
-        deadline: Instant::now() + FIRST_TOKEN,
-        retries: RetryBudget::with_tries(2),
-    };
-    http.check_credentials(terms).await.map_err(|error| {
-        Failure::found(match error {
-            RemoteError::Unauthorized { reason } => format!(
-                "the credentials are refused ({reason}): check --client-id, the secret and the region"
-            ),
-            RemoteError::Connection(reason) => format!(
-                "the server can't be reached ({reason}): check the network, --region or --auth-url, and any proxy"
-            ),
-            other => format!("no token could be had: {other}; 'interactionfs doctor' looks closer"),
-        })
-    })
 }
 
 /// A transcript's bytes as text.

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::catalogue::{Catalogue, Progress, Refresher};
 use crate::config::Config;
 use crate::content::Engine;
-use crate::remote::{Counters, HttpRemote, RequestCounters};
+use crate::model::TimeWindow;
+use crate::remote::{Counters, HttpRemote, Remote as _, RequestCounters};
 
 /// What the status is made of.
 pub(super) struct Sources {
@@ -25,16 +27,24 @@ pub(super) struct Sources {
 pub(super) struct Status {
     sources: Sources,
     started: Instant,
-    /// Counting a large catalogue takes a while, so the last count is shown while a new one is made.
+    /// In the catalogue: counting takes a while when it is large, so it is done whenever rows may have come.
     interactions: Arc<AtomicU64>,
 }
 
 impl Status {
+    /// Starts counting, on the current tokio runtime, until the refresher is gone.
     pub(super) fn new(sources: Sources) -> Self {
+        let interactions = Arc::new(AtomicU64::new(0));
+        tokio::spawn(keep_count(
+            Arc::clone(&sources.catalogue),
+            sources.refresher.window(),
+            sources.refresher.subscribe(),
+            Arc::clone(&interactions),
+        ));
         Self {
             sources,
             started: Instant::now(),
-            interactions: Arc::new(AtomicU64::new(0)),
+            interactions,
         }
     }
 
@@ -47,7 +57,6 @@ impl Status {
             refresher,
             ..
         } = &self.sources;
-        self.count_again();
         let window = refresher.window();
         let counters = http
             .as_ref()
@@ -55,12 +64,19 @@ impl Status {
             .unwrap_or_default();
         let content = engine.counters();
         let usage = engine.usage();
-        let (state, reason) = match (http, refresher.progress(&window)) {
+        // A tree that is complete is stale nevertheless when it can't be searched again.
+        let (state, error) = match (http, refresher.standing(&window)) {
             (None, _) => ("offline", None),
-            (_, Progress::Complete) => ("fresh", None),
-            (_, Progress::Searching) => ("searching", None),
-            (_, Progress::Failed(error)) => ("stale", Some(error.to_string())),
+            (_, Progress::Failed(error)) => ("stale", Some(error)),
+            (Some(http), progress) => {
+                match http.refusal().or_else(|| refresher.freshness().error) {
+                    Some(error) => ("stale", Some(error)),
+                    None if progress == Progress::Complete => ("fresh", None),
+                    None => ("searching", None),
+                }
+            }
         };
+        let reason = error.map(|error| error.to_string());
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -104,17 +120,22 @@ impl Status {
             },
         })
     }
+}
 
-    fn count_again(&self) {
-        let catalogue = Arc::clone(&self.sources.catalogue);
-        let interactions = Arc::clone(&self.interactions);
-        let window = self.sources.refresher.window();
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn_blocking(move || {
-                if let Ok(counts) = catalogue.counts(&window) {
-                    interactions.store(counts.known, Ordering::Relaxed);
-                }
-            });
+async fn keep_count(
+    catalogue: Arc<Catalogue>,
+    window: TimeWindow,
+    mut changes: watch::Receiver<u64>,
+    count: Arc<AtomicU64>,
+) {
+    loop {
+        let catalogue = Arc::clone(&catalogue);
+        let counted = tokio::task::spawn_blocking(move || catalogue.counts(&window)).await;
+        if let Ok(Ok(counts)) = counted {
+            count.store(counts.known, Ordering::Relaxed);
+        }
+        if changes.changed().await.is_err() {
+            return;
         }
     }
 }

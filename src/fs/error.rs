@@ -55,6 +55,7 @@ impl From<RemoteError> for FsError {
             RemoteError::Forbidden | RemoteError::Unauthorized { .. } => Self::Denied,
             RemoteError::NoBudget | RemoteError::DeadlinePassed => Self::TimedOut,
             RemoteError::PastEnd { .. }
+            | RemoteError::Unreachable(_)
             | RemoteError::Connection(_)
             | RemoteError::Interrupted
             | RemoteError::Status(_)

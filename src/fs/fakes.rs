@@ -216,6 +216,7 @@ pub(crate) struct Shelf {
     pub(crate) requests: AtomicUsize,
     /// What was fetched without being asked for.
     pub(crate) ahead: Mutex<Vec<ContentId>>,
+    pub(crate) refused: Mutex<HashMap<ContentId, ContentError>>,
     pub(crate) forgotten: Mutex<Vec<(Guid, Option<ContentKey>)>>,
 }
 
@@ -261,6 +262,15 @@ impl Contents for FakeContents {
             .unwrap()
             .get(id)
             .map_or(0, |bytes| bytes.len() as u64 / 2)
+    }
+
+    fn admission<'a>(
+        &'a self,
+        id: &'a ContentId,
+        _deadline: Instant,
+    ) -> BoxFuture<'a, Result<(), ContentError>> {
+        let refused = self.0.refused.lock().unwrap().get(id).cloned();
+        async move { refused.map_or(Ok(()), Err) }.boxed()
     }
 
     fn forget(&self, guid: Guid, key: Option<&ContentKey>) {

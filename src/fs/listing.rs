@@ -5,12 +5,13 @@
 //! whole when their start is read. A listing ends only when it is complete: while its window is being
 //! searched it waits for rows, and when the search fails it ends in an error.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
 use crate::catalogue::{Listed, Listing, Progress};
-use crate::model::{Day, Guid};
+use crate::model::{AgentId, Day, Guid};
 use crate::tree::place::METADATA_NAME;
 use crate::tree::{Node, SpecialFile, TextForm, View, view_names};
 
@@ -69,6 +70,8 @@ struct State {
     /// What is listed: settled when the start is read, because windows slide.
     listing: Option<Listing>,
     part: Option<Part>,
+    /// The agents listed so far, in the order in which they were found.
+    agents: Vec<Option<AgentId>>,
     /// The interactions listed so far, if from the start and not too many.
     walked: Vec<Guid>,
 }
@@ -181,6 +184,9 @@ impl FileSystem {
         deadline: Instant,
     ) -> Result<Part, FsError> {
         let node = &directory.node;
+        if *node == Node::ViewDirectory(View::ByAgent) {
+            return self.agents(directory, position, deadline).await;
+        }
         if !matches!(
             node,
             Node::Root | Node::Day(_) | Node::Agent(_) | Node::TextDay(_)
@@ -344,7 +350,6 @@ impl FileSystem {
     /// All of a small directory.
     async fn whole(&self, node: &Node, deadline: Instant) -> Result<Part, FsError> {
         let mut rows = self.dots(node);
-        let mut conclusion = Ok(());
         match node {
             Node::Interaction(guid) => {
                 if let Some(known) = self.known(*guid, deadline).await? {
@@ -373,9 +378,6 @@ impl FileSystem {
                     push(&mut rows, name, self.always(node));
                 }
             }
-            Node::ViewDirectory(View::ByAgent) => {
-                conclusion = self.push_agents(&mut rows, deadline).await?;
-            }
             Node::ViewDirectory(view) => {
                 for day in self.interactions.window().days() {
                     let node = match view {
@@ -392,31 +394,61 @@ impl FileSystem {
             end: u64::MAX,
             rows: Arc::new(rows),
             guids: Vec::new(),
-            conclusion: Some(conclusion),
+            conclusion: Some(Ok(())),
         })
     }
 
-    /// The agents' directories. Which there are is known when the window has been searched.
-    async fn push_agents(
+    /// The agents' directories behind a position. Which there are is known when the window has been searched; those
+    /// that later pages bring come behind those that were listed.
+    async fn agents(
         &self,
-        rows: &mut Vec<Row>,
+        directory: &OpenDirectory,
+        position: u64,
         deadline: Instant,
-    ) -> Result<Result<(), FsError>, FsError> {
-        let window = self.interactions.window();
-        let conclusion = loop {
-            match self.interactions.progress(&window) {
-                Progress::Complete => break Ok(()),
-                Progress::Failed(error) => break Err(failed(error)),
-                Progress::Searching => self.progressed(deadline).await?,
-            }
+    ) -> Result<Part, FsError> {
+        let state = || {
+            directory
+                .state
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
         };
-        let interactions = Arc::clone(&self.interactions);
-        let agents = blocking(move || Ok(interactions.agents(&window)?)).await?;
-        for agent in agents {
-            let name = view_names::agent_directory(agent.as_ref());
-            push(rows, &name, self.always(Node::Agent(agent)));
+        let mut listed = if position == 0 {
+            Vec::new()
+        } else {
+            state().agents.clone()
+        };
+        let window = self.interactions.window();
+        loop {
+            // Asked before the agents are: those that came in between are then not missed.
+            let progress = self.interactions.progress(&window);
+            let interactions = Arc::clone(&self.interactions);
+            let found = blocking(move || Ok(interactions.agents(&window)?)).await?;
+            let known: HashSet<_> = listed.iter().cloned().collect();
+            listed.extend(found.into_iter().filter(|agent| !known.contains(agent)));
+            let mut rows = self.dots(&directory.node);
+            for agent in &listed {
+                let name = view_names::agent_directory(agent.as_ref());
+                push(&mut rows, &name, self.always(Node::Agent(agent.clone())));
+            }
+            let end = rows.len() as u64;
+            let conclusion = match progress {
+                Progress::Complete => Some(Ok(())),
+                Progress::Failed(error) => Some(Err(failed(error))),
+                Progress::Searching if end > position => None,
+                Progress::Searching => {
+                    self.progressed(deadline).await?;
+                    continue;
+                }
+            };
+            state().agents = listed;
+            return Ok(Part {
+                begin: 0,
+                end: conclusion.map_or(end, |_| u64::MAX),
+                rows: Arc::new(rows),
+                guids: Vec::new(),
+                conclusion,
+            });
         }
-        Ok(conclusion)
     }
 }
 

@@ -30,7 +30,7 @@ impl FileSystem {
     /// Opens a file for reading. The handle is pinned to the version that the inode stands for.
     ///
     /// # Errors
-    /// [`FsError::ReadOnly`] for writing; [`FsError::Stale`] when a newer version is known, which makes the
+    /// [`FsError::ReadOnly`] for writing; [`FsError::Denied`] when what is not held would be refused; [`FsError::Stale`] when a newer version is known, which makes the
     /// kernel look the name up again.
     pub async fn open(&self, number: u64, write: bool) -> Result<Opened, FsError> {
         if write {
@@ -55,6 +55,8 @@ impl FileSystem {
                     let size = self.learn_size(inode, deadline).await?;
                     self.inodes.set_size(number, size);
                 }
+                // Here rather than at the first read, where few programs tell why.
+                self.contents.admission(id, deadline).await?;
                 let object = self.contents.object(id, traits(inode));
                 let complete = Arc::clone(&object).complete_file();
                 let file = OpenFile::Content(object.reader());

@@ -65,6 +65,12 @@ pub trait Contents: Send + Sync + 'static {
     fn learnt_size(&self, id: &ContentId) -> Option<u64>;
     /// [`Engine::held_bytes`].
     fn held_bytes(&self, id: &ContentId) -> u64;
+    /// [`Engine::admission`].
+    fn admission<'a>(
+        &'a self,
+        id: &'a ContentId,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(), ContentError>>;
     /// [`Engine::forget`].
     fn forget(&self, guid: Guid, key: Option<&ContentKey>);
     /// [`Engine::object`].
@@ -190,6 +196,14 @@ impl Contents for EngineContents {
 
     fn held_bytes(&self, id: &ContentId) -> u64 {
         self.0.held_bytes(id)
+    }
+
+    fn admission<'a>(
+        &'a self,
+        id: &'a ContentId,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(), ContentError>> {
+        self.0.admission(id, deadline).boxed()
     }
 
     fn forget(&self, guid: Guid, key: Option<&ContentKey>) {

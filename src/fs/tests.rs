@@ -216,7 +216,7 @@ async fn a_listing_goes_on_until_the_search_is_complete() {
 async fn a_listing_that_cant_be_completed_ends_with_an_error_behind_its_rows() {
     let stage = sample();
     *stage.interactions.progress.lock().unwrap() =
-        Progress::Failed(RemoteError::Connection("refused"));
+        Progress::Failed(RemoteError::Unreachable("refused"));
     let (rows, error) = list(&stage, ROOT, 1000).await.unwrap_err();
     assert_eq!((rows.len(), error), (7, FsError::Failed));
     *stage.interactions.progress.lock().unwrap() = Progress::Failed(RemoteError::Gone);
@@ -225,6 +225,43 @@ async fn a_listing_that_cant_be_completed_ends_with_an_error_behind_its_rows() {
     *stage.interactions.progress.lock().unwrap() = Progress::Searching;
     let (rows, error) = list(&stage, ROOT, 1000).await.unwrap_err();
     assert_eq!((rows.len(), error), (7, FsError::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn agents_are_listed_as_pages_come_each_once() {
+    let stage = stage(
+        FakeInteractions::new([interaction(1, &["1342"], &[])]),
+        options(),
+    );
+    *stage.interactions.progress.lock().unwrap() = Progress::Searching;
+    let views = walk(&stage, ".interactionfs/views/by-agent").await.unwrap();
+    let filesystem = &stage.filesystem;
+    let (handle, _) = filesystem.open_directory(views.number).unwrap();
+    let batch = filesystem.read_directory(handle, 0).await.unwrap();
+    let first: Vec<_> = batch.rows().iter().map(|row| &*row.name).collect();
+    assert_eq!(first, [".", "..", "1342"], "before the search is complete");
+    let position = batch.rows().last().unwrap().next;
+
+    // One that sorts before it, one that is listed already.
+    stage.interactions.put(interaction(2, &["007"], &[]));
+    stage.interactions.put(interaction(3, &["1342"], &[]));
+    let batch = filesystem.read_directory(handle, position).await.unwrap();
+    let next: Vec<_> = batch.rows().iter().map(|row| &*row.name).collect();
+    assert_eq!(next, ["007"]);
+    let end = batch.rows().last().unwrap().next;
+    let waiting = filesystem.read_directory(handle, end).await;
+    assert_eq!(waiting.unwrap_err(), FsError::TimedOut, "more may come");
+    *stage.interactions.progress.lock().unwrap() = Progress::Complete;
+    let ended = filesystem.read_directory(handle, end).await.unwrap();
+    assert!(ended.rows().is_empty());
+    // Telldir and seekdir agree, and a rewind begins anew.
+    let again = filesystem.read_directory(handle, position).await.unwrap();
+    assert_eq!(&*again.rows()[0].name, "007");
+    let anew = filesystem.read_directory(handle, 0).await.unwrap();
+    assert_eq!(anew.rows().len(), 4);
+    *stage.interactions.progress.lock().unwrap() = Progress::Failed(RemoteError::Interrupted);
+    let (rows, error) = list(&stage, views.number, 1000).await.unwrap_err();
+    assert_eq!((rows.len(), error), (4, FsError::Failed));
 }
 
 #[tokio::test]

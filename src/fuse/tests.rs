@@ -412,7 +412,7 @@ fn a_listing_that_fails_says_so() {
         return;
     };
     *standing.stage.interactions.progress.lock().unwrap() =
-        Progress::Failed(RemoteError::Connection("refused"));
+        Progress::Failed(RemoteError::Unreachable("refused"));
     let rows: Vec<io::Result<_>> = fs::read_dir(standing.place.path()).unwrap().collect();
     assert_eq!(rows.iter().filter(|row| row.is_ok()).count(), 6);
     let error = rows.last().unwrap().as_ref().unwrap_err();

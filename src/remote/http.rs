@@ -13,6 +13,7 @@ use futures::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
 use reqwest::Client;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::content::{self, past_end};
 use super::counters::{Counters, Kind, Tally};
@@ -134,7 +135,7 @@ impl HttpRemote {
         let answer = tokio::time::timeout_at(terms.deadline, self.client.get(url).send())
             .await
             .map_err(|_| RemoteError::DeadlinePassed)?
-            .map_err(|error| RemoteError::Connection(wire::word(&error)))?;
+            .map_err(|error| wire::failure(&error))?;
         let date = answer.headers().get(reqwest::header::DATE);
         Ok(date
             .and_then(|value| value.to_str().ok())
@@ -233,7 +234,8 @@ impl HttpRemote {
         let path = search::content_path(request.guid, &request.key)
             .ok_or(RemoteError::Protocol("a key that no URL can carry"))?;
         let headers = request.headers()?;
-        let mut trial = Trial::new(self, Kind::Content, &path, terms)?;
+        let mut trial =
+            Trial::new(self, Kind::Content, &path, terms)?.joined(request.urgency.clone());
         loop {
             match self.try_content(&mut trial, &request, &headers).await {
                 Ok(answer) => return Ok(answer),
@@ -303,6 +305,14 @@ impl Remote for HttpRemote {
         terms: Terms,
     ) -> BoxFuture<'_, Result<ContentAnswer, RemoteError>> {
         self.read_content(request, terms).boxed()
+    }
+
+    fn refusal(&self) -> Option<RemoteError> {
+        self.tokens.refusal()
+    }
+
+    fn admission(&self, deadline: Instant) -> BoxFuture<'_, Result<(), RemoteError>> {
+        async move { self.tokens.get(deadline).await.map(drop) }.boxed()
     }
 
     fn conditions(&self) -> Conditions {

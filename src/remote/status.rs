@@ -19,7 +19,7 @@ pub(super) enum Verdict {
     PastEnd,
     /// 429: too fast.
     Throttled,
-    /// 500, 502, 503, 504: try again.
+    /// 5xx: try again.
     Troubled,
     /// Anything else: trying again would change nothing.
     Refused,
@@ -36,7 +36,7 @@ impl Verdict {
             404 | 410 => Self::Gone,
             416 => Self::PastEnd,
             429 => Self::Throttled,
-            500 | 502 | 503 | 504 => Self::Troubled,
+            500..=599 => Self::Troubled,
             _ => Self::Refused,
         }
     }
@@ -49,10 +49,10 @@ mod tests {
     #[test]
     fn only_what_can_change_is_tried_again() {
         let of = |code| Verdict::of(StatusCode::from_u16(code).unwrap());
-        for code in [400, 402, 405, 406, 409, 415, 501, 505, 201, 304, 418] {
+        for code in [400, 402, 405, 406, 409, 415, 201, 304, 418, 600] {
             assert_eq!(of(code), Verdict::Refused, "{code}");
         }
-        for code in [500, 502, 503, 504] {
+        for code in [500, 501, 502, 503, 504, 505, 507, 520, 530, 599] {
             assert_eq!(of(code), Verdict::Troubled, "{code}");
         }
         assert_eq!(of(401), Verdict::Denied);

@@ -101,12 +101,18 @@ struct State {
     flight: Option<Flight>,
     refusal: Option<Refusal>,
     renewal_not_before: Option<Instant>,
-    /// The serial of a token whose denials stand, and until when.
-    denial: Option<(u64, Instant)>,
+    denial: Option<Denial>,
     serial: u64,
 }
 
 type Flight = Shared<BoxFuture<'static, Result<Token, RemoteError>>>;
+
+/// A fresh token that the API has denied, and how long that stands.
+struct Denial {
+    serial: u64,
+    until: Instant,
+    error: RemoteError,
+}
 
 /// A secret that the endpoint has refused.
 struct Refusal {
@@ -165,7 +171,8 @@ impl Tokens {
         let mut state = self.inner.lock();
         let stands = state
             .denial
-            .is_some_and(|(serial, until)| serial == token.serial && Instant::now() < until);
+            .as_ref()
+            .is_some_and(|denial| denial.serial == token.serial && Instant::now() < denial.until);
         if stands {
             return false;
         }
@@ -176,8 +183,32 @@ impl Tokens {
     }
 
     /// Takes note that a token that had just been renewed for a denial was denied too.
-    pub(super) fn denied_afresh(&self, token: &Token) {
-        self.inner.lock().denial = Some((token.serial, Instant::now() + DENIAL_HOLDS));
+    pub(super) fn denied_afresh(&self, token: &Token, error: &RemoteError) {
+        self.inner.lock().denial = Some(Denial {
+            serial: token.serial,
+            until: Instant::now() + DENIAL_HOLDS,
+            error: error.clone(),
+        });
+    }
+
+    /// Why no request would be accepted just now: the endpoint refused the present secret and no token came
+    /// since, or the API will have nothing of a fresh token. A 403 may concern one object only.
+    pub(super) fn refusal(&self) -> Option<RemoteError> {
+        let generation = self.inner.account.secret.generation();
+        let now = Instant::now();
+        let state = self.inner.lock();
+        let refused = state
+            .refusal
+            .as_ref()
+            .filter(|refusal| refusal.generation == generation)
+            .map(|refusal| &refusal.error);
+        let denied = state
+            .denial
+            .as_ref()
+            .filter(|denial| now < denial.until)
+            .map(|denial| &denial.error)
+            .filter(|error| matches!(error, RemoteError::Unauthorized { .. }));
+        refused.or(denied).cloned()
     }
 }
 
@@ -297,12 +328,11 @@ impl Inner {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 count(Outcome::Broken);
-                let word = wire::word(&error);
-                let error = RemoteError::Connection(word);
-                return Err(if word == wire::BAD_CERTIFICATE {
-                    Failure::Final(error)
-                } else {
+                let error = wire::failure(&error);
+                return Err(if wire::may_pass(&error) {
                     Failure::Transient(error)
+                } else {
+                    Failure::Final(error)
                 });
             }
             Err(_) => {

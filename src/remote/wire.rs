@@ -135,8 +135,23 @@ fn certificates(path: &Path) -> Result<Vec<Certificate>, SetupError> {
         })
 }
 
-/// What went wrong with a connection, in one of a few words: an error's own text may hold the URL.
-pub(super) fn word(error: &reqwest::Error) -> &'static str {
+/// What went wrong with a connection.
+pub(super) fn failure(error: &reqwest::Error) -> RemoteError {
+    let word = word(error);
+    if error.is_connect() {
+        RemoteError::Unreachable(word)
+    } else {
+        RemoteError::Connection(word)
+    }
+}
+
+/// Whether another try might end better.
+pub(super) fn may_pass(error: &RemoteError) -> bool {
+    *error != RemoteError::Unreachable(BAD_CERTIFICATE)
+}
+
+/// In one of a few words: an error's own text may hold the URL.
+fn word(error: &reqwest::Error) -> &'static str {
     let mut source: Option<&(dyn StdError + 'static)> = error.source();
     let mut word = None;
     while let Some(cause) = source {
@@ -175,7 +190,7 @@ fn io_word(kind: io::ErrorKind) -> Option<&'static str> {
 }
 
 /// The one connection error that no other try can cure.
-pub(super) const BAD_CERTIFICATE: &str = "the server's certificate is not trusted";
+const BAD_CERTIFICATE: &str = "the server's certificate is not trusted";
 
 fn tls_word(error: &rustls::Error) -> &'static str {
     match error {

@@ -188,6 +188,7 @@ pub(crate) struct MountBuilder<'a> {
     arguments: Vec<String>,
     cache: Option<PathBuf>,
     secret: Option<String>,
+    api_url: Option<String>,
 }
 
 /// A mounted tree. Dropping it unmounts, ends the daemon and removes its directories.
@@ -206,6 +207,7 @@ impl<'a> MountBuilder<'a> {
             arguments: vec!["--requests-per-minute=100000".into()],
             cache: None,
             secret: None,
+            api_url: None,
         }
     }
 
@@ -232,14 +234,21 @@ impl<'a> MountBuilder<'a> {
         self
     }
 
+    /// Looks for the API at this address in place of the right one.
+    pub(crate) fn api_url(mut self, url: impl Into<String>) -> Self {
+        self.api_url = Some(url.into());
+        self
+    }
+
     /// The command that mounts, without having run it.
     pub(crate) fn command(&self, mountpoint: &Path, cache: &Path) -> Command {
         let api = self.server.api();
+        let api_url = self.api_url.clone().unwrap_or_else(|| api.api_url());
         let mut command = Command::new(env!("CARGO_BIN_EXE_interactionfs"));
         command
             .arg("mount")
             .arg(mountpoint)
-            .arg(format!("--api-url={}", api.api_url()))
+            .arg(format!("--api-url={api_url}"))
             .arg(format!("--auth-url={}", api.auth_url()))
             .arg(format!("--client-id={}", api.client_id()))
             .arg(format!("--cache-dir={}", cache.display()))

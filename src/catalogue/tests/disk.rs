@@ -35,9 +35,19 @@ async fn offline_makes_no_request_and_hides_what_is_too_old() {
             .unwrap()
             .is_some()
     );
+    assert!(
+        mount
+            .refresher
+            .find(guid(2), deadline)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    // A day that was never searched is not taken for empty.
+    let unsearched = Day::of(base()).before(100).window();
     assert_eq!(
-        mount.refresher.find(guid(2), deadline).await.unwrap_err(),
-        RemoteError::Offline
+        mount.refresher.progress(&unsearched),
+        Progress::Failed(RemoteError::Offline)
     );
     drop(mount);
     let days_after = base() + SignedDuration::from_hours(24 * 4);

@@ -107,7 +107,7 @@ async fn remounting_shows_everything_at_once_without_a_request() {
     assert_eq!(again.requests(), 2);
     drop(again);
     // Long after, with a server that can't be reached.
-    remote.fail(Some(RemoteError::Connection("refused")));
+    remote.fail(Some(RemoteError::Unreachable("refused")));
     let later = base() + SignedDuration::from_hours(30);
     let down = Mount::on(Catalogue::open(&path).unwrap(), &remote, settings(), later);
     assert_eq!(
@@ -118,7 +118,7 @@ async fn remounting_shows_everything_at_once_without_a_request() {
     down.pass(Duration::from_secs(1)).await;
     assert_eq!(
         down.refresher.freshness().error,
-        Some(RemoteError::Connection("refused"))
+        Some(RemoteError::Unreachable("refused"))
     );
     assert_eq!(
         down.refresher.progress(&down.refresher.window()),

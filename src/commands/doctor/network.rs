@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::model::{Item, SearchFilter, TimeWindow};
 use crate::remote::{
     Class, ContentRequest, HttpRemote, Remote, RemoteError, RetryBudget, SearchRequest, Terms,
+    Urgency,
 };
 
 use super::report::{Finding, Report};
@@ -50,8 +51,12 @@ pub type Connect = fn(&Config) -> Result<Arc<dyn Api>, Failure>;
 /// # Errors
 /// Why it can't be made.
 pub(in crate::commands) fn connect(config: &Config) -> Result<Arc<dyn Api>, Failure> {
-    // A mount may hold the account's ledger; a handful of requests beside it does no harm.
-    let (http, _) = daemon::http_remote(config, None)?;
+    // In the pace of the account's mounts, if it ever had one. Looking leaves nothing behind.
+    let ledger = config
+        .account_directory()
+        .filter(|directory| directory.is_dir())
+        .map(|directory| directory.join("pace"));
+    let (http, _) = daemon::http_remote(config, ledger)?;
     Ok(Arc::new(OverHttp(http)))
 }
 
@@ -227,6 +232,7 @@ async fn search(
                         .map_or(RANGE, |length| length.min(RANGE)),
                 ),
                 validator: None,
+                urgency: Urgency::of(Class::Reader),
             })
     }))
 }
@@ -309,7 +315,7 @@ fn advice(error: &RemoteError) -> &'static str {
         RemoteError::DeadlinePassed | RemoteError::Interrupted => {
             "the network or the API is slow: try again later"
         }
-        RemoteError::Connection(_) => {
+        RemoteError::Unreachable(_) | RemoteError::Connection(_) => {
             "check the network, the proxy, and --ca-file if a proxy inspects TLS"
         }
         RemoteError::Status(_) => "the API has a problem of its own: try again later",

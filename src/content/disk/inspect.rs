@@ -1,7 +1,7 @@
 //! A cache directory looked at, verified and emptied without an engine: for the `cache` command.
 //!
-//! Works beside running mounts: what is removed here they go on reading from their open files, and fetch
-//! again when those are closed. All functions block.
+//! Looking works beside running mounts; whoever verifies or removes sees to it that no mount uses the directory
+//! ([`crate::account_lock`]): a mount knows what it holds, and would not learn what was taken out. All functions block.
 
 use std::collections::HashMap;
 use std::io;

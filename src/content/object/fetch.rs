@@ -13,7 +13,7 @@ use crate::content::history::History;
 use crate::content::plan::{self, Fetch, FlightView, Kind, Plan, Situation};
 use crate::content::{ContentError, Object, stream};
 use crate::model::ByteRange;
-use crate::remote::{Class, RetryBudget, Terms};
+use crate::remote::{Class, RetryBudget, Terms, Urgency};
 
 /// What was found about a block while the state was locked.
 enum Step {
@@ -104,12 +104,12 @@ impl Object {
         let start = block::start_of(index);
         let want = ByteRange::new(start, want_end.clamp(start + 1, size.max(start + 1)))
             .ok_or(ContentError::Stale)?;
-        let plan = if state.brings_soon(index, terms.class) {
+        let plan = if state.brings_soon(index) {
             Plan::Wait
         } else if cursor.is_none() {
             self.plan_whole(&state, index, size)
         } else {
-            self.with_situation(&state, want, size, cursor, terms.class, plan::plan)
+            self.with_situation(&state, want, size, cursor, plan::plan)
         };
         self.carry_out(&mut state, plan, terms);
         let (sender, delivery) = oneshot::channel();
@@ -117,6 +117,7 @@ impl Object {
         let waiter = Waiter { upto, sender };
         state.waiters.entry(index).or_default().push(waiter);
         state.wake_paused(index);
+        state.hurry(index, terms.class);
         Ok(Step::Wait(delivery))
     }
 
@@ -144,15 +145,12 @@ impl Object {
         want: ByteRange,
         size: u64,
         cursor: Option<u64>,
-        class: Class,
         decide: impl FnOnce(&Situation<'_>) -> T,
     ) -> T {
         let present = self.held();
         let flights: Vec<FlightView> = state
             .flights
             .iter()
-            // A waiting reader doesn't queue behind what nobody has asked for yet.
-            .filter(|flight| flight.serves(class))
             .map(|flight| FlightView {
                 number: flight.number,
                 kind: flight.kind,
@@ -206,7 +204,7 @@ impl Object {
             return;
         }
         let class = Class::Reader;
-        let ahead = self.with_situation(&state, range, size, Some(cursor), class, plan::plan_ahead);
+        let ahead = self.with_situation(&state, range, size, Some(cursor), plan::plan_ahead);
         if let Some(fetch) = ahead {
             let terms = Terms {
                 class,
@@ -269,14 +267,11 @@ impl Object {
         state.flights.push(Flight {
             number,
             kind: fetch.kind,
-            class: terms.class,
             begin: fetch.start,
             position: fetch.start,
             end: fetch.end,
             is_sent: false,
-            is_prompt: terms.class == Class::Reader
-                || self.shared.remote.conditions().budget_is_idle,
-            has_answer: false,
+            urgency: Urgency::of(terms.class),
             is_paused: false,
             reader_is_slow: false,
             changed: Arc::clone(&changed),

@@ -75,7 +75,6 @@ impl Task {
                 if difference.is_none() {
                     state.pinned.pin(&answer.validator);
                     if let Some(flight) = state.flight(self.number) {
-                        flight.has_answer = true;
                         // Ignored ranges: what came before the wanted bytes is as good as any.
                         if answer.start < flight.position {
                             flight.position = answer.start;

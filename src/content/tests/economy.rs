@@ -257,24 +257,18 @@ async fn a_read_is_answered_before_its_block_is_complete() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_joins_a_prefetch_unless_that_waits_for_the_pace() {
-    for (idle, requests) in [(true, 1), (false, 2)] {
-        let mut fake = Fake::of_size(MIB);
-        fake.idle = idle;
-        let fake = Arc::new(fake);
-        if !idle {
-            fake.fault(super::fake::Fault::Silent);
-        }
-        let engine = engine(&fake, 64 * MIB, None);
-        let version = object(&engine, &fake);
-        let cursor = version.cursor();
-        let (prefetched, length) = tokio::join!(version.fetch_whole(terms()), async {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            read(&cursor, 1, 0, 4096).await
-        });
-        assert_eq!((prefetched, length), (Ok(()), 4096));
-        assert_eq!(fake.requests(), requests);
-    }
+async fn a_reader_joins_a_prefetch_and_hurries_it() {
+    let fake = Arc::new(Fake::of_size(MIB));
+    fake.fault(super::fake::Fault::WaitsForReader);
+    let engine = engine(&fake, 64 * MIB, None);
+    let version = object(&engine, &fake);
+    let cursor = version.cursor();
+    let (prefetched, length) = tokio::join!(version.fetch_whole(terms()), async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        read(&cursor, 1, 0, 4096).await
+    });
+    assert_eq!((prefetched, length), (Ok(()), 4096));
+    assert_eq!(fake.requests(), 1);
 }
 
 #[tokio::test(start_paused = true)]

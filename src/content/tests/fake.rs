@@ -30,6 +30,8 @@ pub(super) enum Fault {
     IgnoresRange,
     /// The answer's head never comes.
     Silent,
+    /// The pace has room for readers only.
+    WaitsForReader,
 }
 
 /// The file that is served.
@@ -58,7 +60,6 @@ pub(super) struct Fake {
     /// Bytes a second on each connection.
     pub(super) rate: Option<u64>,
     pub(super) budget: u32,
-    pub(super) idle: bool,
 }
 
 #[derive(Default, Debug)]
@@ -120,7 +121,6 @@ impl Fake {
             latency: Duration::from_millis(30),
             rate: None,
             budget: 100_000,
-            idle: true,
         }
     }
 
@@ -206,6 +206,11 @@ impl Remote for Shim {
                 tokio::time::sleep_until(terms.deadline).await;
                 return Err(RemoteError::DeadlinePassed);
             }
+            if matches!(fault, Some(Fault::WaitsForReader)) {
+                while request.urgency.class() != Class::Reader {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
             tokio::time::sleep(fake.latency).await;
             if let Some(Fault::Error(error)) = fault {
                 return Err(error);
@@ -281,7 +286,7 @@ impl Remote for Shim {
     fn conditions(&self) -> Conditions {
         Conditions {
             budget_left: self.0.budget,
-            budget_is_idle: self.0.idle,
+            budget_is_idle: true,
             latency: self.0.latency,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::ContentKey;
+use crate::remote::{Class, Urgency};
 
 fn request(start: u64, end: Option<u64>) -> ContentRequest {
     ContentRequest {
@@ -10,6 +11,7 @@ fn request(start: u64, end: Option<u64>) -> ContentRequest {
         start,
         end,
         validator: None,
+        urgency: Urgency::of(Class::Reader),
     }
 }
 

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use super::scripted::{Asked, Reply, Scripted, terms, terms_of};
 use super::*;
 use crate::model::{ContentKey, SearchFilter, TimeWindow};
-use crate::remote::{Class, Validator};
+use crate::remote::{Class, Urgency, Validator};
 
 const GUID: &str = "018c2f5e-77aa-4d10-9c51-6f0d3b2a9e44";
 
@@ -34,6 +34,7 @@ fn content_of(start: u64, end: Option<u64>) -> ContentRequest {
         start,
         end,
         validator: None,
+        urgency: Urgency::of(Class::Reader),
     }
 }
 
@@ -190,7 +191,7 @@ async fn a_refused_connection_is_told_in_a_word() {
         .interaction(guid(), terms_of(Duration::from_secs(60), 0))
         .await
         .unwrap_err();
-    assert_eq!(error, RemoteError::Connection("refused"));
+    assert_eq!(error, RemoteError::Unreachable("refused"));
 }
 
 #[tokio::test]

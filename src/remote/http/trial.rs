@@ -14,7 +14,7 @@ use crate::remote::retry_after::retry_after;
 use crate::remote::status::Verdict;
 use crate::remote::token::Token;
 use crate::remote::wire::{self, APPLICATION, HEAD_LIMIT, drain};
-use crate::remote::{RemoteError, Terms};
+use crate::remote::{RemoteError, Terms, Urgency};
 
 /// How an attempt failed.
 pub(super) enum Failure {
@@ -44,6 +44,7 @@ pub(super) struct Trial<'a> {
     kind: Kind,
     target: Hop,
     terms: Terms,
+    urgency: Urgency,
     /// The token of the attempt under way.
     token: Option<Token>,
     /// A token was replaced because of this call.
@@ -66,10 +67,16 @@ impl<'a> Trial<'a> {
             remote,
             kind,
             target: Hop { url, is_api: true },
+            urgency: Urgency::of(terms.class),
             terms,
             token: None,
             has_renewed: false,
         })
+    }
+
+    /// The same call, as urgent as others make it.
+    pub(super) fn joined(self, urgency: Urgency) -> Self {
+        Self { urgency, ..self }
     }
 
     /// One attempt, up to an answer's head: follows redirects, counts requests, reports 429s.
@@ -119,11 +126,14 @@ impl<'a> Trial<'a> {
         let remote = self.remote;
         // The token first: waiting for one with a permit in hand would make the request later than granted.
         let token = remote.tokens.get(deadline).await.map_err(Failure::Final)?;
-        let permit = remote
-            .pacer
-            .acquire(self.terms.class, deadline)
-            .await
-            .map_err(Failure::Final)?;
+        let permit = loop {
+            let class = self.urgency.class();
+            tokio::select! {
+                biased;
+                permit = remote.pacer.acquire(class, deadline) => break permit.map_err(Failure::Final)?,
+                () = self.urgency.raised_above(class) => {}
+            }
+        };
         let request = remote
             .client
             .get(hop.url.clone())
@@ -164,12 +174,11 @@ impl<'a> Trial<'a> {
         match timeout_at(self.terms.deadline, sent).await {
             Ok(Ok(Ok(response))) => Ok(response),
             Ok(Ok(Err(error))) => {
-                let word = wire::word(&error);
-                let error = RemoteError::Connection(word);
-                Err(if word == wire::BAD_CERTIFICATE {
-                    Failure::Final(error)
-                } else {
+                let error = wire::failure(&error);
+                Err(if wire::may_pass(&error) {
                     Failure::transient(error)
+                } else {
+                    Failure::Final(error)
                 })
             }
             Ok(Err(_)) => Err(Failure::transient(RemoteError::Connection("timed out"))),
@@ -224,7 +233,7 @@ impl<'a> Trial<'a> {
             Failure::Throttled => Ok(()),
             Failure::Denied(error, token) => {
                 if self.has_renewed {
-                    self.remote.tokens.denied_afresh(&token);
+                    self.remote.tokens.denied_afresh(&token, &error);
                     return Err(error);
                 }
                 self.has_renewed = true;
