@@ -451,10 +451,12 @@ impl Entry {
     pub(crate) fn retire(&self) {
         let had_any = {
             let mut state = self.lock();
+            // The writer may be at work on what is pending, and about to make the files.
+            let had_any = state.files.is_some() || !state.pending.is_empty();
             state.is_retired = true;
             state.pending.clear();
             state.generation += 1;
-            state.files.is_some()
+            had_any
         };
         if had_any {
             self.disk.condemn(self.identity.fingerprint);
@@ -491,5 +493,42 @@ impl Entry {
                 state.pending.remove(&index);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::DiskSettings;
+
+    #[test]
+    fn what_the_writer_was_at_work_on_is_removed_with_the_version() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = Disk::open(DiskSettings {
+            directory: directory.path().to_owned(),
+            size_bytes: 1 << 30,
+            max_age: Duration::from_secs(1000),
+        })
+        .unwrap();
+        let identity = Identity {
+            fingerprint: 7,
+            guid: 1,
+            key: 2,
+            is_video: false,
+            modified: None,
+        };
+        let entry = Entry::new(Arc::clone(&disk), identity);
+        let block = Bytes::from_static(&[7; 1000]);
+        // As the writer stands between its look at the generation and its look at the state.
+        entry.lock().pending.insert(0, block);
+        let header = Header {
+            fingerprint: 7,
+            size: 1000,
+            validator: Validator::default(),
+        };
+        store::create(directory.path(), &header).unwrap();
+        entry.retire();
+        disk.flush();
+        assert_eq!(store::all(directory.path()).unwrap(), [] as [u128; 0]);
     }
 }
