@@ -72,6 +72,8 @@ pub struct DiskSettings {
 pub struct Traits {
     /// Pictures of a screen or a person: expires 30 days after its version's `lastModified`.
     pub is_video: bool,
+    /// Its type, from a fixed list, for figures by type; empty if whoever asks doesn't know.
+    pub sort: &'static str,
 }
 
 /// Why bytes could not be had.
@@ -122,12 +124,14 @@ pub struct Cursor {
 }
 
 /// What is held and under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
     /// Bytes of blocks in memory.
     pub memory_bytes: u64,
     /// Bytes on disk, as of the last accounting.
     pub disk_bytes: u64,
+    /// The same by type, largest first.
+    pub disk_types: Vec<(String, u64)>,
     /// Answers being read.
     pub streams: usize,
     /// Whether there is a disk tier that works.
@@ -273,6 +277,11 @@ impl Engine {
         Usage {
             memory_bytes: self.shared.memory.usage().0,
             disk_bytes: self.shared.disk.as_ref().map_or(0, |disk| disk.usage().0),
+            disk_types: self
+                .shared
+                .disk
+                .as_ref()
+                .map_or_else(Vec::new, |disk| disk.types()),
             streams: self.shared.flights(),
             has_working_disk: self.shared.has_working_disk(),
         }

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::control;
 use crate::failure::Failure;
 use crate::fuse::{self, MountOptions};
+use crate::metrics;
 use ending::{Ending, Endings};
 use parts::Parts;
 pub(crate) use parts::http_remote;
@@ -54,6 +55,11 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
     let config = Arc::new(config);
     let endings = Endings::new()
         .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
+    // Before anything is asked of the API: an address in use is said at once, and costs nothing.
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(metrics::Listener::bind(address).await?),
+        None => None,
+    };
     let parts = Parts::assemble(&config).await?;
     let mounted = mount(&parts, &config, endings.trigger(Ending::Panic)).await?;
     let answers = parts.answers(endings.trigger(Ending::Asked));
@@ -64,6 +70,9 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
             None
         }
     };
+    if let Some(metrics) = metrics {
+        tokio::spawn(metrics.serve(parts.tell()));
+    }
     info!("mounted");
     tell_supervisor(&[NotifyState::Ready]);
     ready();

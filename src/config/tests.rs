@@ -114,7 +114,7 @@ fn mistakes_name_what_was_typed_and_exit_with_2() {
         ("uid", "root", "--uid: a whole number"),
         ("file-mode", "0999", "--file-mode: an octal mode"),
         ("log-level", "loud", "--log-level: "),
-        ("metrics-listen", "9464", "--metrics-listen: metrics"),
+        ("metrics-listen", "everywhere", "--metrics-listen: a port"),
         ("sidecars", "perhaps", "--sidecars: it must be yes or no"),
     ] {
         let failure = resolve(&minimal().with_flag(name, text)).unwrap_err();
@@ -173,7 +173,8 @@ fn the_shown_configuration_makes_the_same_mount_again() {
             .with_flag("direction", "inbound")
             .with_flag("no-disk-cache", "true")
             .with_flag("log-file", "/tmp/odd \"name\"\u{7f}\t.log")
-            .with_flag("file-mode", "0440"),
+            .with_flag("file-mode", "0440")
+            .with_flag("metrics-listen", "[::1]:9464"),
         minimal()
             .with_flag("from", "2026-11-01")
             .with_flag("to", "2026-11-02")

@@ -17,6 +17,7 @@ use crate::content::{self, DiskSettings, Engine};
 use crate::control;
 use crate::failure::Failure;
 use crate::fs::{Announcer, CatalogueInteractions, EngineContents, FileSystem, Options, Sources};
+use crate::metrics;
 use crate::remote::{
     AuthMethod, Class, Endpoints, HttpRemote, OfflineRemote, Remote, RemoteError, RetryBudget,
     SecretSlot, Settings as RemoteSettings, Terms,
@@ -147,6 +148,12 @@ impl Parts {
             reload,
             stop,
         })
+    }
+
+    /// What the metrics are made of.
+    pub(super) fn tell(&self) -> metrics::Tell {
+        let status = Arc::clone(&self.status);
+        Arc::new(move || status.to_json())
     }
 
     /// Reads the secret again.

@@ -408,7 +408,7 @@ impl FileSystem {
                 Ok(object.learn_size(reader_terms(deadline)).await?)
             }
             Node::Text(id, form) => {
-                let text = self.text(id, *form, inode.time, deadline).await?;
+                let text = self.text(id, *form, inode, deadline).await?;
                 Ok(text.len() as u64)
             }
             _ => Err(FsError::Invalid),
@@ -445,11 +445,17 @@ pub(super) fn failed(error: crate::remote::RemoteError) -> FsError {
 
 /// What the read engine needs to know of an inode's content.
 pub(super) fn traits(inode: &Inode) -> Traits {
+    inode
+        .item
+        .as_ref()
+        .map_or_else(Traits::default, |item| traits_of(item))
+}
+
+/// What the read engine needs to know of an item.
+pub(super) fn traits_of(item: &Item) -> Traits {
     Traits {
-        is_video: inode
-            .item
-            .as_ref()
-            .is_some_and(|item| item.item_type.is_video() || item.media_type.starts_with("video/")),
+        is_video: item.item_type.is_video() || item.media_type.starts_with("video/"),
+        sort: item.item_type.documented(),
     }
 }
 

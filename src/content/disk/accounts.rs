@@ -93,6 +93,14 @@ impl Accounts {
              CREATE INDEX IF NOT EXISTS by_item ON versions (guid, key);
              CREATE INDEX IF NOT EXISTS by_size ON versions (true_size) WHERE true_size IS NOT NULL;",
         )?;
+        // Accounts of earlier versions don't have it.
+        let has_sort = database
+            .prepare("SELECT 1 FROM pragma_table_info('versions') WHERE name = 'sort'")?
+            .exists([])?;
+        if !has_sort {
+            database
+                .execute_batch("ALTER TABLE versions ADD COLUMN sort TEXT NOT NULL DEFAULT ''")?;
+        }
         Ok(database)
     }
 
@@ -116,12 +124,18 @@ impl Accounts {
 
     fn change(&self, identity: Identity, apply: impl FnOnce(&mut Change)) {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        apply(changes.entry(identity.fingerprint).or_insert(Change {
+        let change = changes.entry(identity.fingerprint).or_insert(Change {
             identity,
             bytes: None,
             is_fetched: false,
             true_size: None,
-        }));
+        });
+        // Whoever noted it first may not have known what it is.
+        change.identity.is_video |= identity.is_video;
+        if change.identity.sort.is_empty() {
+            change.identity.sort = identity.sort;
+        }
+        apply(change);
     }
 
     /// Writes what changed.
@@ -136,11 +150,12 @@ impl Accounts {
         let transaction = database.transaction()?;
         {
             let mut statement = transaction.prepare_cached(
-                "INSERT INTO versions (fingerprint, guid, key, is_video, modified, bytes, used, fetched, true_size)
-                 VALUES (?1, ?2, ?3, ?4, ?5, coalesce(?6, 0), ?7, ?7, ?9)
+                "INSERT INTO versions (fingerprint, guid, key, is_video, modified, bytes, used, fetched, true_size, sort)
+                 VALUES (?1, ?2, ?3, ?4, ?5, coalesce(?6, 0), ?7, ?7, ?9, ?10)
                  ON CONFLICT (fingerprint) DO UPDATE SET
-                    bytes = coalesce(?6, bytes), used = ?7, is_video = ?4,
-                    fetched = max(fetched, ?8), true_size = coalesce(?9, true_size)",
+                    bytes = coalesce(?6, bytes), used = ?7, is_video = max(is_video, ?4),
+                    fetched = max(fetched, ?8), true_size = coalesce(?9, true_size),
+                    sort = CASE ?10 WHEN '' THEN sort ELSE ?10 END",
             )?;
             for (fingerprint, change) in changes {
                 statement.execute(params![
@@ -153,6 +168,7 @@ impl Accounts {
                     now,
                     if change.is_fetched { now } else { 0 },
                     change.true_size.map(u64::cast_signed),
+                    change.identity.sort,
                 ])?;
             }
         }
@@ -166,6 +182,18 @@ impl Accounts {
                 row.get::<_, i64>(0)
             })
             .map(|total| total.max(0).cast_unsigned())
+    }
+
+    /// Bytes held by type, largest first.
+    pub(crate) fn by_type(&self) -> rusqlite::Result<Vec<(String, u64)>> {
+        let database = self.lock();
+        let mut statement = database.prepare_cached(
+            "SELECT sort, sum(bytes) FROM versions WHERE bytes > 0 GROUP BY sort ORDER BY 2 DESC",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.max(0).cast_unsigned()))
+        })?;
+        rows.collect()
     }
 
     /// Bytes held of one version; 0 if that can't be told at once.
