@@ -8,6 +8,7 @@ mod ending;
 mod parts;
 mod special;
 mod status;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::metrics;
 use ending::{Ending, Endings};
 use parts::Parts;
 pub(crate) use parts::http_remote;
+use watchdog::Watchdog;
 
 /// Threads that may wait for disks at once; more would not make a stuck one faster.
 const BLOCKING_THREADS: usize = 32;
@@ -75,6 +77,7 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
     }
     info!("mounted");
     tell_supervisor(&[NotifyState::Ready]);
+    let _watchdog = Watchdog::start(&config.mountpoint);
     ready();
 
     let ending = tokio::select! {

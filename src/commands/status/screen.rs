@@ -55,7 +55,10 @@ pub(super) fn screen(
     if waiting > 0 {
         line(labelled(
             "",
-            &format!("{waiting} calls wait for their turn"),
+            &match waiting {
+                1 => "1 call waits for its turn".to_owned(),
+                _ => format!("{waiting} calls wait for their turn"),
+            },
         ));
     }
     for row in requests(status) {
@@ -332,7 +335,7 @@ mod tests {
   tree      1204 interactions, 2026-11-22T00:00:00Z to 2026-11-29T00:00:00Z
   searched  new ones 12s ago, the last day 5m ago, all of the window not yet
   budget    █████░░░░░░░░░░░░░░░ 16 of 75 requests in the last minute, 59 left (slowed down from 150)
-            1 calls wait for their turn
+            1 call waits for its turn
   requests                answered    failed
             token                1         0
             search              12         3
