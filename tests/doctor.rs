@@ -295,10 +295,8 @@ fn hosts_that_are_not_there_are_named() {
         return;
     }
     let mut world = World::new();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
-    world.option(format!("--api-url=http://{address}/interaction-content"));
+    // Nobody listens on this port, and no other test is given it.
+    world.option("--api-url=http://127.0.0.1:1/interaction-content".to_owned());
     world
         .doctor()
         .fails_only("API host", &["can't be reached", "firewall", "HTTPS_PROXY"]);
@@ -387,6 +385,30 @@ fn a_mistake_in_the_configuration_is_named_with_file_line_and_key() {
     world
         .doctor()
         .fails_only("configuration", &["vcc.toml line 2", "refresh", "90s"]);
+}
+
+#[test]
+fn a_desktop_search_that_would_crawl_the_mount_is_named() {
+    if !can_mount() {
+        return;
+    }
+    let mut world = World::new();
+    let programs = world.directory.path().join("bin");
+    std::fs::create_dir(&programs).unwrap();
+    world.file("bin/tracker3", "#!/bin/sh\n", 0o755);
+    world.path = Some(format!("{}:/usr/bin:/bin", programs.display()));
+    let mut at_home = Command::new(env!("CARGO_BIN_EXE_interactionfs"));
+    at_home.env("HOME", world.directory.path());
+    let said = world.doctor_by(at_home);
+    let (grade, words) = said.line("file indexer");
+    assert_eq!((said.code, grade), (0, "warn"), "{}", said.shown());
+    assert!(
+        words.contains("mount elsewhere") && words.contains(".nomedia"),
+        "{words}"
+    );
+    let mut elsewhere = Command::new(env!("CARGO_BIN_EXE_interactionfs"));
+    elsewhere.env("HOME", "/nowhere");
+    assert_eq!(world.doctor_by(elsewhere).line("file indexer").0, "ok");
 }
 
 /// The system's directories of programs are taken away, and what indexers read is put there, in a mount namespace

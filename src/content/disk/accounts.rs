@@ -93,13 +93,18 @@ impl Accounts {
              CREATE INDEX IF NOT EXISTS by_item ON versions (guid, key);
              CREATE INDEX IF NOT EXISTS by_size ON versions (true_size) WHERE true_size IS NOT NULL;",
         )?;
-        // Accounts of earlier versions don't have it.
-        let has_sort = database
-            .prepare("SELECT 1 FROM pragma_table_info('versions') WHERE name = 'sort'")?
-            .exists([])?;
-        if !has_sort {
+        // Accounts of earlier versions don't have it. Another mount may be adding it just now: then that is no failure.
+        let has_sort = || {
             database
-                .execute_batch("ALTER TABLE versions ADD COLUMN sort TEXT NOT NULL DEFAULT ''")?;
+                .prepare("SELECT 1 FROM pragma_table_info('versions') WHERE name = 'sort'")?
+                .exists([])
+        };
+        if !has_sort()? {
+            let added = database
+                .execute_batch("ALTER TABLE versions ADD COLUMN sort TEXT NOT NULL DEFAULT ''");
+            if !has_sort()? {
+                added?;
+            }
         }
         Ok(database)
     }
@@ -325,5 +330,62 @@ impl Accounts {
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(fingerprint: u128, is_video: bool, sort: &'static str) -> Identity {
+        Identity {
+            fingerprint,
+            guid: 1,
+            key: 2,
+            is_video,
+            sort,
+            modified: Some(0),
+        }
+    }
+
+    #[test]
+    fn what_a_version_is_stays_known_whoever_notes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let accounts = Accounts::open(directory.path()).unwrap();
+        for _ in 0..2 {
+            // A true size is noted by one who doesn't know what it is the size of.
+            accounts.sized(identity(7, false, ""), 10);
+            accounts.holds(identity(7, true, "screenRecording"), 10, true);
+            accounts.flush().unwrap();
+            accounts.sized(identity(7, false, ""), 10);
+            accounts.flush().unwrap();
+        }
+        assert!(accounts.rows().unwrap()[0].is_video, "it leaves in time");
+        accounts.holds(identity(8, false, "transcript"), 30, true);
+        accounts.holds(identity(9, false, ""), 5, true);
+        accounts.flush().unwrap();
+        let expected = [("transcript", 30), ("screenRecording", 10), ("", 5)];
+        assert_eq!(
+            accounts.by_type().unwrap(),
+            expected.map(|(sort, bytes)| (sort.to_owned(), bytes))
+        );
+    }
+
+    #[test]
+    fn accounts_of_an_earlier_version_go_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let accounts = Accounts::open(directory.path()).unwrap();
+        accounts.holds(identity(7, false, "transcript"), 10, true);
+        accounts.flush().unwrap();
+        accounts
+            .lock()
+            .execute_batch("ALTER TABLE versions DROP COLUMN sort")
+            .unwrap();
+        drop(accounts);
+        let accounts = Accounts::open(directory.path()).unwrap();
+        assert_eq!(accounts.by_type().unwrap(), [(String::new(), 10)]);
+        accounts.used(identity(7, false, "transcript"));
+        accounts.flush().unwrap();
+        assert_eq!(accounts.by_type().unwrap(), [("transcript".to_owned(), 10)]);
     }
 }
