@@ -15,6 +15,7 @@ pub mod values;
 mod window;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,6 +95,8 @@ pub struct Config {
     pub log_file: Option<PathBuf>,
     /// How much is logged.
     pub log_level: String,
+    /// Where metrics are served; `None` for nowhere.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Whose content it is, and where it is found.
@@ -166,11 +169,6 @@ impl Config {
                  --no-disk-cache or an encrypted disk",
             ));
         }
-        if let Some(value) = given.get("metrics-listen") {
-            return Err(value.refused(
-                "metrics are not served in this version: leave the option out; 'interactionfs status --json' has the figures",
-            ));
-        }
         let path = |text: &str| non_empty(text).map(|text| environment.absolute(text));
         let offline = given.switch("offline")?;
         let mut config = Self {
@@ -209,6 +207,7 @@ impl Config {
             log_level: given.read("log-level", |text| {
                 crate::telemetry::check_level(text).map(|()| text.to_owned())
             })?,
+            metrics_listen: given.read_optional("metrics-listen", values::listen_address)?,
         };
         if offline && config.disk.is_none() {
             return Err(Failure::typed(

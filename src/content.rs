@@ -46,7 +46,7 @@ use tokio::time::Instant;
 use self::disk::{Disk, Entry};
 use self::flight::State;
 use self::shared::Shared;
-use crate::model::{ContentId, ContentKey, Guid, Interaction};
+use crate::model::{ContentId, ContentKey, Guid, Interaction, Item};
 use crate::remote::{Remote, RemoteError, Terms};
 
 /// How the engine is set up.
@@ -74,6 +74,18 @@ pub struct DiskSettings {
 pub struct Traits {
     /// Pictures of a screen or a person: expires 30 days after its version's `lastModified`.
     pub is_video: bool,
+    /// Its type, from a fixed list, for figures by type; empty if whoever asks doesn't know.
+    pub sort: &'static str,
+}
+
+impl Traits {
+    /// An item's.
+    pub fn of(item: &Item) -> Self {
+        Self {
+            is_video: item.item_type.is_video() || item.media_type.starts_with("video/"),
+            sort: item.item_type.documented(),
+        }
+    }
 }
 
 /// What is missing of a version in both tiers.
@@ -138,12 +150,14 @@ pub struct Cursor {
 }
 
 /// What is held and under way.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Usage {
     /// Bytes of blocks in memory.
     pub memory_bytes: u64,
     /// Bytes on disk, as of the last accounting.
     pub disk_bytes: u64,
+    /// The same by type, largest first.
+    pub disk_types: Vec<(String, u64)>,
     /// Answers being read.
     pub streams: usize,
     /// Whether there is a disk tier that works.
@@ -319,6 +333,11 @@ impl Engine {
         Usage {
             memory_bytes: self.shared.memory.usage().0,
             disk_bytes: self.shared.disk.as_ref().map_or(0, |disk| disk.usage().0),
+            disk_types: self
+                .shared
+                .disk
+                .as_ref()
+                .map_or_else(Vec::new, |disk| disk.types()),
             streams: self.shared.flights(),
             has_working_disk: self.shared.has_working_disk(),
         }

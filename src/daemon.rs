@@ -10,6 +10,7 @@ mod parts;
 mod prefetch;
 mod special;
 mod status;
+mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,10 +23,12 @@ use crate::config::Config;
 use crate::control;
 use crate::failure::Failure;
 use crate::fuse::{self, MountOptions};
+use crate::metrics;
 use ending::{Ending, Endings};
 pub(crate) use parts::http_remote;
 use parts::{Parts, Purpose};
 pub use prefetch::prefetch;
+use watchdog::Watchdog;
 
 /// Threads that may wait for disks at once; more would not make a stuck one faster.
 const BLOCKING_THREADS: usize = 32;
@@ -61,6 +64,11 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
     let config = Arc::new(config);
     let endings = Endings::new()
         .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
+    // Before anything is asked of the API: an address in use is said at once, and costs nothing.
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(metrics::Listener::bind(address).await?),
+        None => None,
+    };
     let parts = Parts::assemble(&config, Purpose::Mount).await?;
     let mounted = mount(&parts, &config, endings.trigger(Ending::Panic)).await?;
     let answers = parts.answers(endings.trigger(Ending::Asked));
@@ -71,8 +79,12 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
             None
         }
     };
+    if let Some(metrics) = metrics {
+        tokio::spawn(metrics.serve(parts.tell()));
+    }
     info!("mounted");
     tell_supervisor(&[NotifyState::Ready]);
+    let _watchdog = Watchdog::start(&config.mountpoint);
     ready();
 
     let ending = tokio::select! {

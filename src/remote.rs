@@ -30,7 +30,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 
-pub use counters::{Counters, PaceCounters, RequestCounters};
+pub use counters::{Counters, PaceCounters, RecentError, RequestCounters};
 pub use endpoints::{BadEndpoint, Endpoints};
 pub use http::{HttpRemote, Settings};
 pub use offline::OfflineRemote;

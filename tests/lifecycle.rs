@@ -170,3 +170,36 @@ fn new_and_deleted_interactions_are_seen() {
             .is_ok_and(|bytes| bytes == b"another text of another length")
     });
 }
+
+#[test]
+fn the_service_manager_hears_of_a_mount_that_answers() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let directory = tempfile::tempdir().unwrap();
+    let mountpoint = directory.path().join("mnt");
+    std::fs::create_dir(&mountpoint).unwrap();
+    let manager = std::os::unix::net::UnixDatagram::bind(directory.path().join("notify")).unwrap();
+    manager.set_read_timeout(Some(common::PATIENCE)).unwrap();
+    let mut daemon = MountBuilder::new(&server)
+        .command(&mountpoint, &directory.path().join("cache"))
+        .arg("--foreground")
+        .env("NOTIFY_SOCKET", directory.path().join("notify"))
+        .env("WATCHDOG_USEC", "300000")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut heard = Vec::new();
+    while heard.iter().filter(|word| *word == "WATCHDOG=1").count() < 3 {
+        let mut message = [0; 512];
+        let length = manager.recv(&mut message).unwrap();
+        let message = String::from_utf8_lossy(&message[..length]);
+        heard.extend(message.lines().map(ToOwned::to_owned));
+    }
+    assert_eq!(heard[0], "READY=1", "{heard:?}");
+    let pid = rustix::process::Pid::from_child(&daemon);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(common::wait_for_exit(&mut daemon).success());
+    assert!(!common::is_mounted(&mountpoint));
+}

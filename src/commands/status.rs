@@ -1,8 +1,10 @@
 //! `status`: what a running mount says of itself, for people or for programs.
 
-use std::fmt::Write as _;
+mod screen;
+
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -24,22 +26,30 @@ pub(super) fn run(arguments: &Status) -> Result<(), Failure> {
         let status = ask(mountpoint)?;
         return super::print(&format!("{status:#}\n"));
     }
+    let mut earlier: HashMap<&Path, (Value, Instant)> = HashMap::new();
     loop {
-        let mut screen = String::new();
+        let mut shown = Vec::new();
         for mountpoint in &mountpoints {
-            let status = ask(mountpoint)?;
-            if !screen.is_empty() {
-                screen.push('\n');
-            }
-            screen.push_str(&shown(mountpoint, &status));
+            let (status, now) = (ask(mountpoint)?, Instant::now());
+            let before = earlier
+                .get(mountpoint.as_path())
+                .map(|(status, then)| (status, now - *then));
+            shown.push(screen::screen(mountpoint, &status, before));
+            earlier.insert(mountpoint, (status, now));
         }
+        let shown = shown.join("\n");
         if !arguments.watch {
-            return super::print(&screen);
+            return super::print(&shown);
         }
-        // From the top left corner, clearing what was there before.
-        super::print(&format!("\x1b[H\x1b[2J{screen}"))?;
+        super::print(&over_the_last(&shown))?;
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// The screen written over the one before: from the top left corner, each line and the rest cleared behind it, so
+/// that nothing flickers.
+fn over_the_last(shown: &str) -> String {
+    format!("\x1b[H{}\x1b[J", shown.replace('\n', "\x1b[K\n"))
 }
 
 /// The mounts to show: the one that is named, or all of this user's.
@@ -79,98 +89,4 @@ fn ask(mountpoint: &Path) -> Result<Value, Failure> {
         };
         Failure::found(format!("{shown}: {error}; {what_to_do}"))
     })
-}
-
-/// The statistics as a table: whatever keys there are, each group under its name.
-fn shown(mountpoint: &Path, status: &Value) -> String {
-    let mut text = format!("{}\n", mountpoint.display());
-    group(&mut text, status, 1);
-    text
-}
-
-fn group(text: &mut String, value: &Value, depth: usize) {
-    let Value::Object(fields) = value else {
-        return;
-    };
-    let indent = "  ".repeat(depth);
-    let width = fields
-        .iter()
-        .filter(|(_, value)| !value.is_object())
-        .map(|(key, _)| label(key).len())
-        .max()
-        .unwrap_or_default();
-    for (key, value) in fields {
-        // Writing to a String can't fail.
-        let _ = match value {
-            Value::Object(_) => {
-                let written = writeln!(text, "{indent}{}", label(key));
-                group(text, value, depth + 1);
-                written
-            }
-            _ => writeln!(
-                text,
-                "{indent}{:<width$}  {}",
-                label(key),
-                in_words(key, value)
-            ),
-        };
-    }
-}
-
-/// `bytes_from_disk` as it is read; the unit is said by the value.
-fn label(key: &str) -> String {
-    key.trim_end_matches("_bytes")
-        .trim_end_matches("_seconds")
-        .replace('_', " ")
-}
-
-fn in_words(key: &str, value: &Value) -> String {
-    match value {
-        Value::Null => "–".to_owned(),
-        Value::Bool(true) => "yes".to_owned(),
-        Value::Bool(false) => "no".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Number(number) => match (number.as_u64(), number.as_f64()) {
-            (Some(bytes), _) if key.contains("bytes") => {
-                bytesize::ByteSize(bytes).display().iec().to_string()
-            }
-            (Some(seconds), _) if key.ends_with("_seconds") => {
-                humantime::format_duration(Duration::from_secs(seconds)).to_string()
-            }
-            (None, Some(seconds)) if key.ends_with("_seconds") && seconds >= 0.0 => {
-                let whole = Duration::try_from_secs_f64(seconds.round()).unwrap_or_default();
-                humantime::format_duration(whole).to_string()
-            }
-            (None, Some(share)) if key.ends_with("_ratio") => format!("{:.1} %", share * 100.0),
-            _ => number.to_string(),
-        },
-        Value::Array(values) if values.is_empty() => "none".to_owned(),
-        Value::Array(values) => {
-            let values: Vec<_> = values.iter().map(|value| in_words(key, value)).collect();
-            values.join(", ")
-        }
-        Value::Object(_) => value.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn statistics_become_a_table_that_reads() {
-        let status = json!({
-            "state": "serving",
-            "uptime_seconds": 3725,
-            "cache": {"disk_bytes": 3_u64 << 30, "hit_ratio": 0.975, "verified": true},
-            "errors": [],
-        });
-        assert_eq!(
-            shown(Path::new("/mnt"), &status),
-            "/mnt\n  state   serving\n  uptime  1h 2m 5s\n  cache\n    disk       3.0 GiB\n    \
-             hit ratio  97.5 %\n    verified   yes\n  errors  none\n"
-        );
-    }
 }

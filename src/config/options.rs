@@ -311,8 +311,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         "ADDRESS",
         None,
         RUN,
-        "Serve metrics in the Prometheus format here. Not available in this version: the option is refused; \
-         'interactionfs status --json' has the figures",
+        "Serve metrics in the Prometheus format at http://ADDRESS/metrics: a port of this machine alone, or an address \
+         and a port. Example: --metrics-listen 9464",
     ),
 ];
 

@@ -66,6 +66,9 @@ pub fn redacted_toml(config: &Config) -> String {
     toml.text("source", &config.source);
     toml.path("log-file", config.log_file.as_deref());
     toml.text("log-level", &config.log_level);
+    if let Some(address) = config.metrics_listen {
+        toml.text("metrics-listen", &address.to_string());
+    }
     toml.0
 }
 

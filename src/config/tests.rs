@@ -114,7 +114,7 @@ fn mistakes_name_what_was_typed_and_exit_with_2() {
         ("uid", "root", "--uid: a whole number"),
         ("file-mode", "0999", "--file-mode: an octal mode"),
         ("log-level", "loud", "--log-level: "),
-        ("metrics-listen", "9464", "--metrics-listen: metrics"),
+        ("metrics-listen", "everywhere", "--metrics-listen: a port"),
         ("sidecars", "perhaps", "--sidecars: it must be yes or no"),
     ] {
         let failure = resolve(&minimal().with_flag(name, text)).unwrap_err();
@@ -164,6 +164,58 @@ fn neither_debug_nor_the_shown_configuration_holds_what_is_secret_or_personal() 
 }
 
 #[test]
+fn the_installed_configuration_names_every_option_with_its_default_and_is_read_as_it_says() {
+    let path = Path::new("mount-scripts/systemd/interactions.toml");
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let as_installed = file::parse(path, &text).unwrap();
+    let id = Given::default().with_flag("client-id", "the-client");
+    resolve(&id.over(as_installed)).unwrap();
+
+    let is_key = |line: &&str| {
+        line.split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+    };
+    let keys: Vec<_> = text
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or(line))
+        .filter(is_key)
+        .collect();
+    let all = file::parse(path, &keys.join("\n")).unwrap();
+    for option in OPTIONS {
+        // fstab has its own place for the first, and a service no use for the other.
+        if matches!(option.name, "source" | "foreground") {
+            continue;
+        }
+        let value = all.get(option.name);
+        let value = value.unwrap_or_else(|| panic!("{} is missing", option.name));
+        match (option.default, option.value) {
+            (Some(default), _) => assert_eq!(value.text, default, "{}", option.name),
+            (None, None) => assert_eq!(all.switch(option.name), Ok(false), "{}", option.name),
+            (None, Some(_)) => {}
+        }
+    }
+    let one_by_one = keys.iter().map(|line| file::parse(path, line).unwrap());
+    for (line, given) in keys.iter().zip(one_by_one) {
+        // Those that need another beside them, and the one that is refused.
+        if [
+            "api-url",
+            "auth-url",
+            "to ",
+            "cache-key-file",
+            "client-secret-file",
+            "ca-file",
+        ]
+        .iter()
+        .any(|name| line.starts_with(name))
+        {
+            continue;
+        }
+        let resolved = resolve(&given.over(minimal()));
+        assert!(resolved.is_ok(), "{line}: {resolved:?}");
+    }
+}
+
+#[test]
 fn the_shown_configuration_makes_the_same_mount_again() {
     for given in [
         minimal(),
@@ -173,7 +225,8 @@ fn the_shown_configuration_makes_the_same_mount_again() {
             .with_flag("direction", "inbound")
             .with_flag("no-disk-cache", "true")
             .with_flag("log-file", "/tmp/odd \"name\"\u{7f}\t.log")
-            .with_flag("file-mode", "0440"),
+            .with_flag("file-mode", "0440")
+            .with_flag("metrics-listen", "[::1]:9464"),
         minimal()
             .with_flag("from", "2026-11-01")
             .with_flag("to", "2026-11-02")

@@ -1,7 +1,7 @@
 //! How values are typed: durations, sizes, modes, ages, times, addresses. Pure; each error says what the
 //! value must look like, and never repeats it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -204,6 +204,22 @@ pub fn endpoint(text: &str) -> Result<Url, Expected> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
+}
+
+/// `9464`, `localhost:9464`, `192.0.2.1:9464` or `[::1]:9464`: where to listen. A port alone is this machine's loopback.
+///
+/// # Errors
+/// Anything else: a name would be whatever it resolves to at the time.
+pub fn listen_address(text: &str) -> Result<SocketAddr, Expected> {
+    let port = text.strip_prefix("localhost:").unwrap_or(text);
+    if port.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(port) = port.parse()
+    {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    text.parse().map_err(|_| {
+        Expected("a port such as 9464, or an address with its port such as 192.0.2.1:9464 or [::1]:9464, is needed")
+    })
 }
 
 fn is_loopback(url: &Url) -> bool {

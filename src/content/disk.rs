@@ -56,6 +56,7 @@ pub(super) struct Identity {
     guid: u64,
     key: u64,
     is_video: bool,
+    sort: &'static str,
     modified: Option<i64>,
 }
 
@@ -66,6 +67,7 @@ impl Identity {
             guid: guid_hash(id.guid),
             key: key_hash(&id.key),
             is_video: traits.is_video,
+            sort: traits.sort,
             modified: id.version.last_modified.map(jiff::Timestamp::as_second),
         }
     }
@@ -99,6 +101,8 @@ pub(super) struct Disk {
     /// True sizes that metadata don't give.
     sizes: Mutex<HashMap<u128, u64>>,
     bytes: AtomicU64,
+    /// The same by type, largest first.
+    types: Mutex<Vec<(String, u64)>>,
     evictions: AtomicU64,
     refused_blocks: AtomicU64,
     /// Versions whose files are of no use any more and wait to be removed: nothing is loaded from them.
@@ -118,7 +122,8 @@ impl Disk {
             .map_err(|error| error.kind().to_string())?;
         let accounts = Accounts::open(&settings.directory)?;
         let sizes = accounts.true_sizes().unwrap_or_default();
-        let bytes = accounts.total().unwrap_or_default();
+        let types = accounts.by_type().unwrap_or_default();
+        let bytes = types.iter().map(|(_, bytes)| bytes).sum();
         let (queue, jobs) = mpsc::channel();
         let disk = Arc::new(Self {
             settings,
@@ -130,6 +135,7 @@ impl Disk {
             entries: Mutex::default(),
             sizes: Mutex::new(sizes.into_iter().collect()),
             bytes: AtomicU64::new(bytes),
+            types: Mutex::new(types),
             evictions: AtomicU64::new(0),
             refused_blocks: AtomicU64::new(0),
             condemned: Mutex::default(),
@@ -233,6 +239,14 @@ impl Disk {
         )
     }
 
+    /// Bytes held by type, as of the last accounting, largest first; the type is empty where it is not known.
+    pub(super) fn types(&self) -> Vec<(String, u64)> {
+        self.types
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Waits until all that is queued is written, the accounts too. Blocks.
     pub(super) fn flush(&self) {
         let (done, is_done) = mpsc::channel();
@@ -272,7 +286,10 @@ impl Disk {
             self.evictions
                 .fetch_add(evicted.len() as u64, Ordering::Relaxed);
             self.take_out(&evicted);
-            self.bytes.store(self.accounts.total()?, Ordering::Relaxed);
+            let types = self.accounts.by_type()?;
+            let bytes = types.iter().map(|(_, bytes)| bytes).sum();
+            self.bytes.store(bytes, Ordering::Relaxed);
+            *self.types.lock().unwrap_or_else(PoisonError::into_inner) = types;
             Ok(())
         });
         if outcome.is_err() {

@@ -19,6 +19,7 @@ use crate::content::{self, DiskSettings, Engine};
 use crate::control;
 use crate::failure::Failure;
 use crate::fs::{Announcer, CatalogueInteractions, EngineContents, FileSystem, Options, Sources};
+use crate::metrics;
 use crate::prefetch::{
     Event, FreshInteractions, KeptContents, LowestClass, Order, Prefetcher, SharedPace,
 };
@@ -205,6 +206,12 @@ impl Parts {
     /// Begins to fetch what an order says.
     pub(super) fn prefetch(&self, order: Order) -> Result<BoxStream<'static, Event>, String> {
         start(self.prefetcher.as_ref(), order)
+    }
+
+    /// What the metrics are made of.
+    pub(super) fn tell(&self) -> metrics::Tell {
+        let status = Arc::clone(&self.status);
+        Arc::new(move || status.to_json())
     }
 
     /// Reads the secret again.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::catalogue::{Catalogue, Progress, Refresher};
 use crate::config::Config;
-use crate::content::Engine;
+use crate::content::{Engine, Usage};
 use crate::model::TimeWindow;
 use crate::remote::{Counters, HttpRemote, Remote as _, RequestCounters};
 
@@ -88,6 +89,7 @@ impl Status {
                 "interactions_known": self.interactions.load(Ordering::Relaxed),
                 "window_from": window.from.to_string(),
                 "window_to": window.to.to_string(),
+                "searched_ago": searched(refresher),
             },
             "requests": requests(&counters),
             "budget": {
@@ -117,7 +119,9 @@ impl Status {
                 "disk_evictions": content.disk_evictions,
                 "disk_blocks_refused": content.disk_blocks_refused,
                 "disk_works": usage.has_working_disk,
+                "types": by_type(&usage),
             },
+            "errors": errors(http.as_deref()),
         })
     }
 }
@@ -138,6 +142,45 @@ async fn keep_count(
             return;
         }
     }
+}
+
+/// How long ago what is listed was searched, in seconds; `null` for what was not searched yet.
+fn searched(refresher: &Refresher) -> Value {
+    let freshness = refresher.freshness();
+    let now = Timestamp::now();
+    let ago = |time: Option<Timestamp>| time.map(|time| now.duration_since(time).as_secs().max(0));
+    json!({
+        "new": ago(freshness.newest),
+        "last_day": ago(freshness.last_day),
+        "window": ago(freshness.window),
+    })
+}
+
+/// Bytes on disk by type of content.
+fn by_type(usage: &Usage) -> Value {
+    let named = |sort: &str| if sort.is_empty() { "unknown" } else { sort }.to_owned();
+    usage
+        .disk_types
+        .iter()
+        .map(|(sort, bytes)| (named(sort), Value::from(*bytes)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// The latest ways in which calls failed, in words.
+fn errors(http: Option<&HttpRemote>) -> Value {
+    http.map(HttpRemote::recent_errors)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|error| {
+            json!({
+                "kind": error.kind,
+                "what": error.error.to_string(),
+                "count": error.count,
+                "seconds_ago": error.ago.as_secs(),
+            })
+        })
+        .collect()
 }
 
 fn requests(counters: &Counters) -> Value {

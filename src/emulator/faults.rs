@@ -106,6 +106,8 @@ pub enum Fault {
     GarbageJson,
     /// A header of so many bytes.
     HugeHeader(usize),
+    /// A `Date` so much later than it is.
+    DateAhead(Duration),
     /// `Content-Encoding: gzip`, though nobody asked.
     UnaskedEncoding,
     /// 302 to another origin, which refuses the token.
@@ -389,6 +391,9 @@ impl Fault {
                 answer.body = spoilt.body;
             }
             Self::HugeHeader(length) => answer.set("x-huge", "x".repeat(length)),
+            Self::DateAhead(ahead) => {
+                answer.set("date", httpdate::fmt_http_date(SystemTime::now() + ahead));
+            }
             Self::UnaskedEncoding => answer.set("content-encoding", "gzip".to_owned()),
             // These are made where the answer is made.
             Self::Status { .. }

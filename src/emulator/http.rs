@@ -213,18 +213,21 @@ impl Answer {
             head.push_str(value);
             head.push_str("\r\n");
         }
-        head.push_str("date: ");
-        head.push_str(&httpdate::fmt_http_date(std::time::SystemTime::now()));
+        if !self.headers.iter().any(|(name, _)| *name == "date") {
+            head.push_str("date: ");
+            head.push_str(&httpdate::fmt_http_date(std::time::SystemTime::now()));
+            head.push_str("\r\n");
+        }
         match self.delivery.framing {
             // These never have a body, so they must not tell a length (RFC 9110, 8.6).
             _ if matches!(self.status, 204 | 304) => {}
-            Framing::Length => head.push_str(&format!("\r\ncontent-length: {promised}")),
-            Framing::Chunked => head.push_str("\r\ntransfer-encoding: chunked"),
+            Framing::Length => head.push_str(&format!("content-length: {promised}\r\n")),
+            Framing::Chunked => head.push_str("transfer-encoding: chunked\r\n"),
         }
         if !keep_alive {
-            head.push_str("\r\nconnection: close");
+            head.push_str("connection: close\r\n");
         }
-        head.push_str("\r\n\r\n");
+        head.push_str("\r\n");
         head.into_bytes()
     }
 }

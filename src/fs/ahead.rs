@@ -62,7 +62,7 @@ impl FileSystem {
                                 items
                                     .filter(|item| item.item_type == kind && is_small(item))
                                     .filter(|item| shown.admits(guid, item))
-                                    .map(|item| item.content_id(guid)),
+                                    .map(|item| (item.content_id(guid), Traits::of(item))),
                             );
                         }
                     }
@@ -70,8 +70,8 @@ impl FileSystem {
                 })
                 .await
             };
-            for id in looked_up.unwrap_or_default() {
-                let object = contents.object(&id, Traits::default());
+            for (id, traits) in looked_up.unwrap_or_default() {
+                let object = contents.object(&id, traits);
                 let (kind, walks): (ItemType, _) = (kind.clone(), Arc::clone(&walks));
                 tokio::spawn(async move {
                     if object.fetch_whole(terms()).await.is_err() {

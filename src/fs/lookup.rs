@@ -408,7 +408,7 @@ impl FileSystem {
                 Ok(object.learn_size(reader_terms(deadline)).await?)
             }
             Node::Text(id, form) => {
-                let text = self.text(id, *form, inode.time, deadline).await?;
+                let text = self.text(id, *form, inode, deadline).await?;
                 Ok(text.len() as u64)
             }
             _ => Err(FsError::Invalid),
@@ -445,12 +445,10 @@ pub(super) fn failed(error: crate::remote::RemoteError) -> FsError {
 
 /// What the read engine needs to know of an inode's content.
 pub(super) fn traits(inode: &Inode) -> Traits {
-    Traits {
-        is_video: inode
-            .item
-            .as_ref()
-            .is_some_and(|item| item.item_type.is_video() || item.media_type.starts_with("video/")),
-    }
+    inode
+        .item
+        .as_ref()
+        .map_or_else(Traits::default, |item| Traits::of(item))
 }
 
 /// The inode of an item.

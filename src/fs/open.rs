@@ -76,7 +76,7 @@ impl FileSystem {
             }
             Node::Text(id, form) => {
                 self.check_current(id)?;
-                let text = self.text(id, *form, inode.time, deadline).await?;
+                let text = self.text(id, *form, inode, deadline).await?;
                 self.inodes.set_size(number, text.len() as u64);
                 Ok(self.opened_whole(text, false))
             }

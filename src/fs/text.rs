@@ -11,10 +11,11 @@ use jiff::Timestamp;
 use lru::LruCache;
 use tokio::time::Instant;
 
-use crate::content::Traits;
 use crate::model::ContentId;
 use crate::tree::TextForm;
 
+use super::inode::Inode;
+use super::lookup::traits;
 use super::{FileSystem, FsError, blocking, reader_terms};
 
 /// Makes text of a transcript's bytes, in a form, given the interaction's start. Pure, and never fails: a shape
@@ -92,13 +93,13 @@ impl FileSystem {
         &self,
         id: &ContentId,
         form: TextForm,
-        start: Timestamp,
+        inode: &Inode,
         deadline: Instant,
     ) -> Result<Bytes, FsError> {
         if let Some(text) = self.texts.get(id, form) {
             return Ok(text);
         }
-        let object = self.contents.object(id, Traits::default());
+        let object = self.contents.object(id, traits(inode));
         let size = match object.size() {
             Some(size) if size > 0 => size,
             _ => {
@@ -124,6 +125,7 @@ impl FileSystem {
             }
         }
         let render = Arc::clone(&self.texts.render);
+        let start = inode.time;
         let text = blocking(move || Ok(Bytes::from(render(form, &raw, start)))).await?;
         self.texts.insert(id, form, &text);
         Ok(text)

@@ -88,9 +88,7 @@ pub(super) fn candidates(
         .filter(|item| types.want(item))
         .map(|item| Candidate {
             id: item.content_id(interaction.guid),
-            traits: Traits {
-                is_video: item.item_type.is_video(),
-            },
+            traits: Traits::of(item),
             start: interaction.start,
         })
 }

@@ -2,8 +2,14 @@
 //!
 //! Numbers by kind and outcome only; no GUID, key or host can get in.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::RemoteError;
 
 /// What kind of request it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,6 +18,17 @@ pub(super) enum Kind {
     Search,
     Interaction,
     Content,
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Search => "search",
+            Self::Interaction => "interaction",
+            Self::Content => "content",
+        }
+    }
 }
 
 /// How a request ended, up to its answer's head.
@@ -47,6 +64,19 @@ impl RequestCounters {
     pub fn total(&self) -> u64 {
         self.answered + self.denied + self.gone + self.throttled + self.failed + self.broken
     }
+}
+
+/// A way in which calls failed lately, retries and all.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecentError {
+    /// What was asked for: `token`, `search`, `interaction` or `content`.
+    pub kind: &'static str,
+    /// What went wrong.
+    pub error: RemoteError,
+    /// How often.
+    pub count: u64,
+    /// How long ago it last did.
+    pub ago: Duration,
 }
 
 /// How fast requests may go.
@@ -99,7 +129,11 @@ pub(super) struct Tally {
     retries: AtomicU64,
     bytes: AtomicU64,
     latency_micros: AtomicU64,
+    errors: Mutex<VecDeque<(Kind, RemoteError, u64, Instant)>>,
 }
+
+/// How many ways of failing are remembered.
+const ERRORS: usize = 8;
 
 /// What an answer is taken to need before the first one came.
 const LATENCY_GUESS: Duration = Duration::from_millis(80);
@@ -111,6 +145,40 @@ impl Tally {
 
     pub(super) fn retry(&self) {
         self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// Takes note of a call that failed for good. What says something about one object only (gone, shorter than known) is
+    /// no trouble of the mount's.
+    pub(super) fn trouble(&self, kind: Kind, error: &RemoteError) {
+        if matches!(
+            error,
+            RemoteError::Gone | RemoteError::PastEnd { .. } | RemoteError::Offline
+        ) {
+            return;
+        }
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = errors
+            .iter()
+            .position(|(of, known, ..)| *of == kind && known == error);
+        let before = known
+            .and_then(|at| errors.remove(at))
+            .map_or(0, |(_, _, count, _)| count);
+        errors.truncate(ERRORS - 1);
+        errors.push_front((kind, error.clone(), before + 1, Instant::now()));
+    }
+
+    /// The latest ways in which calls failed, newest first.
+    pub(super) fn errors(&self) -> Vec<RecentError> {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors
+            .iter()
+            .map(|(kind, error, count, at)| RecentError {
+                kind: kind.as_str(),
+                error: error.clone(),
+                count: *count,
+                ago: at.elapsed(),
+            })
+            .collect()
     }
 
     pub(super) fn received(&self, bytes: usize) {
@@ -165,5 +233,32 @@ impl Tally {
             + counters.interaction.throttled
             + counters.content.throttled;
         counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_is_counted_and_the_oldest_forgotten() {
+        let tally = Tally::default();
+        tally.trouble(Kind::Content, &RemoteError::Gone);
+        assert!(
+            tally.errors().is_empty(),
+            "a name that is gone is no trouble"
+        );
+        for status in 500..520 {
+            tally.trouble(Kind::Search, &RemoteError::Status(status));
+        }
+        tally.trouble(Kind::Content, &RemoteError::Status(519));
+        tally.trouble(Kind::Search, &RemoteError::Status(515));
+        let errors = tally.errors();
+        assert_eq!(errors.len(), ERRORS);
+        assert_eq!(
+            (errors[0].kind, errors[0].count, &errors[0].error),
+            ("search", 2, &RemoteError::Status(515))
+        );
+        assert_eq!((errors[1].kind, errors[1].count), ("content", 1));
     }
 }

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::content::{self, past_end};
-use super::counters::{Counters, Kind, Tally};
+use super::counters::{Counters, Kind, RecentError, Tally};
 use super::pacer::Pacer;
 use super::search::{self, Query};
 use super::secret::SecretSlot;
@@ -118,7 +118,8 @@ impl HttpRemote {
     /// # Errors
     /// [`RemoteError::Unauthorized`] when they are refused, else why that could not be found out.
     pub async fn check_credentials(&self, terms: Terms) -> Result<(), RemoteError> {
-        self.tokens.get(terms.deadline).await.map(drop)
+        let token = self.tokens.get(terms.deadline).await;
+        self.noted(Kind::Token, token).map(drop)
     }
 
     /// What time the server says it is, by the `Date` of its answer to a request without credentials; `None` if it
@@ -152,6 +153,16 @@ impl HttpRemote {
     /// or network.
     pub fn time_for(&self, class: Class, requests: u64) -> Duration {
         self.pacer.time_for(class, requests)
+    }
+
+    /// The latest ways in which calls failed, newest first.
+    pub fn recent_errors(&self) -> Vec<RecentError> {
+        self.tally.errors()
+    }
+
+    /// An outcome as it is, after its trouble was taken note of.
+    fn noted<T>(&self, kind: Kind, outcome: Result<T, RemoteError>) -> Result<T, RemoteError> {
+        outcome.inspect_err(|error| self.tally.trouble(kind, error))
     }
 
     async fn search_page(
@@ -288,7 +299,7 @@ impl Remote for HttpRemote {
         request: &'a SearchRequest,
         terms: Terms,
     ) -> BoxFuture<'a, Result<SearchPage, RemoteError>> {
-        self.search_page(request, terms).boxed()
+        async move { self.noted(Kind::Search, self.search_page(request, terms).await) }.boxed()
     }
 
     fn interaction(
@@ -296,7 +307,8 @@ impl Remote for HttpRemote {
         guid: Guid,
         terms: Terms,
     ) -> BoxFuture<'_, Result<Interaction, RemoteError>> {
-        self.one_interaction(guid, terms).boxed()
+        async move { self.noted(Kind::Interaction, self.one_interaction(guid, terms).await) }
+            .boxed()
     }
 
     fn content(
@@ -304,7 +316,7 @@ impl Remote for HttpRemote {
         request: ContentRequest,
         terms: Terms,
     ) -> BoxFuture<'_, Result<ContentAnswer, RemoteError>> {
-        self.read_content(request, terms).boxed()
+        async move { self.noted(Kind::Content, self.read_content(request, terms).await) }.boxed()
     }
 
     fn refusal(&self) -> Option<RemoteError> {

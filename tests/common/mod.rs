@@ -34,6 +34,11 @@ pub(crate) fn can_mount() -> bool {
     possible
 }
 
+/// Says loudly what was not tested, and why.
+pub(crate) fn skipped(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 /// An emulator on its own runtime.
 pub(crate) struct Server {
     runtime: tokio::runtime::Runtime,

@@ -14,7 +14,7 @@ use url::Url;
 use crate::config::Config;
 use crate::daemon;
 use crate::failure::Failure;
-use crate::model::{Item, SearchFilter, TimeWindow};
+use crate::model::{Guid, Item, SearchFilter, TimeWindow};
 use crate::remote::{
     Class, ContentRequest, HttpRemote, Remote, RemoteError, RetryBudget, SearchRequest, Terms,
     Urgency,
@@ -216,24 +216,26 @@ async fn search(
         continuation: None,
     };
     let page = remote.search(&request, terms()).await?;
-    Ok(page.interactions.iter().find_map(|interaction| {
-        let readable = |item: &&Item| !item.is_recording() && item.version.length != Some(0);
-        interaction
-            .items
-            .iter()
-            .find(readable)
-            .map(|item| ContentRequest {
-                guid: interaction.guid,
-                key: item.key.clone(),
-                start: 0,
-                end: Some(
-                    item.version
-                        .length
-                        .map_or(RANGE, |length| length.min(RANGE)),
-                ),
-                validator: None,
-                urgency: Urgency::of(Class::Reader),
-            })
+    let readable = page.interactions.iter().flat_map(|interaction| {
+        let items = interaction.items.iter();
+        items
+            .filter(|item| !item.is_recording() && item.version.length != Some(0))
+            .map(|item| (interaction.guid, item))
+    });
+    // A file that the range doesn't cover tells whether ranges are kept; others answer at least.
+    let is_long = |(_, item): &(Guid, &Item)| item.version.length.is_some_and(|long| long > RANGE);
+    let chosen = readable.clone().find(is_long).or(readable.clone().next());
+    Ok(chosen.map(|(guid, item)| ContentRequest {
+        guid,
+        key: item.key.clone(),
+        start: 0,
+        end: Some(
+            item.version
+                .length
+                .map_or(RANGE, |length| length.min(RANGE)),
+        ),
+        validator: None,
+        urgency: Urgency::of(Class::Reader),
     }))
 }
 

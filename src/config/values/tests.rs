@@ -98,6 +98,33 @@ fn plain_http_goes_to_this_machine_only() {
     }
 }
 
+#[test]
+fn metrics_stay_on_this_machine_unless_an_address_says_otherwise() {
+    for (text, address) in [
+        ("9464", "127.0.0.1:9464"),
+        ("localhost:9464", "127.0.0.1:9464"),
+        ("0.0.0.0:80", "0.0.0.0:80"),
+        ("[::1]:9464", "[::1]:9464"),
+    ] {
+        assert_eq!(
+            listen_address(text).map(|address| address.to_string()),
+            Ok(address.to_owned())
+        );
+    }
+    for bad in [
+        "",
+        "everywhere",
+        "example.org:9464",
+        "70000",
+        "127.0.0.1",
+        ":9464",
+        "-1",
+        "::1",
+    ] {
+        assert!(listen_address(bad).is_err(), "{bad}");
+    }
+}
+
 proptest! {
     #[test]
     fn durations_survive_being_written(seconds in 1_u64..3_000_000_000) {
@@ -113,7 +140,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_a_parser_panic(text in ".{0,24}") {
-        let _ = (duration(&text), size(&text), mode(&text), age(&text));
+        let _ = (duration(&text), size(&text), mode(&text), age(&text), listen_address(&text));
         let _ = (from_time(&text), to_time(&text), endpoint(&text));
     }
 

@@ -93,6 +93,19 @@ impl Accounts {
              CREATE INDEX IF NOT EXISTS by_item ON versions (guid, key);
              CREATE INDEX IF NOT EXISTS by_size ON versions (true_size) WHERE true_size IS NOT NULL;",
         )?;
+        // Accounts of earlier versions don't have it. Another mount may be adding it just now: then that is no failure.
+        let has_sort = || {
+            database
+                .prepare("SELECT 1 FROM pragma_table_info('versions') WHERE name = 'sort'")?
+                .exists([])
+        };
+        if !has_sort()? {
+            let added = database
+                .execute_batch("ALTER TABLE versions ADD COLUMN sort TEXT NOT NULL DEFAULT ''");
+            if !has_sort()? {
+                added?;
+            }
+        }
         Ok(database)
     }
 
@@ -116,12 +129,18 @@ impl Accounts {
 
     fn change(&self, identity: Identity, apply: impl FnOnce(&mut Change)) {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
-        apply(changes.entry(identity.fingerprint).or_insert(Change {
+        let change = changes.entry(identity.fingerprint).or_insert(Change {
             identity,
             bytes: None,
             is_fetched: false,
             true_size: None,
-        }));
+        });
+        // Whoever noted it first may not have known what it is.
+        change.identity.is_video |= identity.is_video;
+        if change.identity.sort.is_empty() {
+            change.identity.sort = identity.sort;
+        }
+        apply(change);
     }
 
     /// Writes what changed.
@@ -136,11 +155,12 @@ impl Accounts {
         let transaction = database.transaction()?;
         {
             let mut statement = transaction.prepare_cached(
-                "INSERT INTO versions (fingerprint, guid, key, is_video, modified, bytes, used, fetched, true_size)
-                 VALUES (?1, ?2, ?3, ?4, ?5, coalesce(?6, 0), ?7, ?7, ?9)
+                "INSERT INTO versions (fingerprint, guid, key, is_video, modified, bytes, used, fetched, true_size, sort)
+                 VALUES (?1, ?2, ?3, ?4, ?5, coalesce(?6, 0), ?7, ?7, ?9, ?10)
                  ON CONFLICT (fingerprint) DO UPDATE SET
-                    bytes = coalesce(?6, bytes), used = ?7, is_video = ?4,
-                    fetched = max(fetched, ?8), true_size = coalesce(?9, true_size)",
+                    bytes = coalesce(?6, bytes), used = ?7, is_video = max(is_video, ?4),
+                    fetched = max(fetched, ?8), true_size = coalesce(?9, true_size),
+                    sort = CASE ?10 WHEN '' THEN sort ELSE ?10 END",
             )?;
             for (fingerprint, change) in changes {
                 statement.execute(params![
@@ -153,6 +173,7 @@ impl Accounts {
                     now,
                     if change.is_fetched { now } else { 0 },
                     change.true_size.map(u64::cast_signed),
+                    change.identity.sort,
                 ])?;
             }
         }
@@ -166,6 +187,18 @@ impl Accounts {
                 row.get::<_, i64>(0)
             })
             .map(|total| total.max(0).cast_unsigned())
+    }
+
+    /// Bytes held by type, largest first.
+    pub(crate) fn by_type(&self) -> rusqlite::Result<Vec<(String, u64)>> {
+        let database = self.lock();
+        let mut statement = database.prepare_cached(
+            "SELECT sort, sum(bytes) FROM versions WHERE bytes > 0 GROUP BY sort ORDER BY 2 DESC",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.max(0).cast_unsigned()))
+        })?;
+        rows.collect()
     }
 
     /// Bytes held of one version; 0 if that can't be told at once.
@@ -297,5 +330,62 @@ impl Accounts {
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(fingerprint: u128, is_video: bool, sort: &'static str) -> Identity {
+        Identity {
+            fingerprint,
+            guid: 1,
+            key: 2,
+            is_video,
+            sort,
+            modified: Some(0),
+        }
+    }
+
+    #[test]
+    fn what_a_version_is_stays_known_whoever_notes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let accounts = Accounts::open(directory.path()).unwrap();
+        for _ in 0..2 {
+            // A true size is noted by one who doesn't know what it is the size of.
+            accounts.sized(identity(7, false, ""), 10);
+            accounts.holds(identity(7, true, "screenRecording"), 10, true);
+            accounts.flush().unwrap();
+            accounts.sized(identity(7, false, ""), 10);
+            accounts.flush().unwrap();
+        }
+        assert!(accounts.rows().unwrap()[0].is_video, "it leaves in time");
+        accounts.holds(identity(8, false, "transcript"), 30, true);
+        accounts.holds(identity(9, false, ""), 5, true);
+        accounts.flush().unwrap();
+        let expected = [("transcript", 30), ("screenRecording", 10), ("", 5)];
+        assert_eq!(
+            accounts.by_type().unwrap(),
+            expected.map(|(sort, bytes)| (sort.to_owned(), bytes))
+        );
+    }
+
+    #[test]
+    fn accounts_of_an_earlier_version_go_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let accounts = Accounts::open(directory.path()).unwrap();
+        accounts.holds(identity(7, false, "transcript"), 10, true);
+        accounts.flush().unwrap();
+        accounts
+            .lock()
+            .execute_batch("ALTER TABLE versions DROP COLUMN sort")
+            .unwrap();
+        drop(accounts);
+        let accounts = Accounts::open(directory.path()).unwrap();
+        assert_eq!(accounts.by_type().unwrap(), [(String::new(), 10)]);
+        accounts.used(identity(7, false, "transcript"));
+        accounts.flush().unwrap();
+        assert_eq!(accounts.by_type().unwrap(), [("transcript".to_owned(), 10)]);
     }
 }

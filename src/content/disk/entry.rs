@@ -516,6 +516,7 @@ mod tests {
             key: 2,
             is_video: false,
             modified: None,
+            sort: "",
         };
         let entry = Entry::new(Arc::clone(&disk), identity);
         let block = Bytes::from_static(&[7; 1000]);

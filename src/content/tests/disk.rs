@@ -329,7 +329,10 @@ async fn an_old_screen_recording_is_not_served_from_disk() {
     let directory = tempfile::tempdir().unwrap();
     let fake = quick(MIB);
     fake.change(|served| served.listed_time = "2020-01-01T00:00:00Z");
-    let screen = Traits { is_video: true };
+    let screen = Traits {
+        is_video: true,
+        sort: "screenRecording",
+    };
     for _ in 0..2 {
         let engine = mount(&fake, directory.path());
         let cursor = engine.object(&fake.id(), screen).cursor();
