@@ -3,5 +3,6 @@
 mod disk;
 mod economy;
 mod fake;
+mod model;
 mod random;
 mod versions;
