@@ -14,7 +14,7 @@
 //! - `stream` and `pace`: the task of one flight, from its request to its last block, and how fast it goes;
 //! - `version_check`: whether an answer is of the object's version;
 //! - `failures`: what has just failed, for the kernel's repetitions;
-//! - `memory` and `disk`: the two tiers; `shared`: what all objects of an engine share.
+//! - `memory` and `disk`: the two tiers; `spare`: buffers used again; `shared`: what all objects of an engine share.
 
 mod block;
 mod cursor;
@@ -27,6 +27,7 @@ mod object;
 mod pace;
 mod plan;
 mod shared;
+mod spare;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ mod version_check;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -119,6 +120,8 @@ pub struct Object {
 pub struct Cursor {
     object: Arc<Object>,
     number: u64,
+    /// The block up to which memory was let go behind it.
+    released: AtomicU64,
 }
 
 /// What is held and under way.

@@ -148,6 +148,15 @@ impl Entry {
         present
     }
 
+    /// Behind the last of the blocks from `from` on, before `end`, that are all safely in the file.
+    pub(crate) fn written_upto(&self, from: u64, end: u64) -> u64 {
+        if !self.disk.answers() {
+            return from;
+        }
+        let written = self.lock().verified.run_at(from);
+        written.map_or(from, |run| run.end.min(end))
+    }
+
     pub(crate) fn contains(&self, index: u64) -> bool {
         let state = self.lock();
         (state.present.contains(index) && self.disk.answers()) || state.pending.contains_key(&index)
