@@ -328,6 +328,8 @@ impl Entry {
         if size > store::LARGEST {
             return;
         }
+        // Here, where the processor still has the bytes at hand, and not when the writer comes to them.
+        let sum = map::checksum(self.identity.fingerprint, index, &bytes);
         let generation = {
             let mut state = self.lock();
             if state.is_retired {
@@ -340,6 +342,7 @@ impl Entry {
             entry: Arc::clone(self),
             generation,
             index,
+            sum,
             bytes,
             header: Header {
                 fingerprint: self.identity.fingerprint,
