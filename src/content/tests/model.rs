@@ -49,6 +49,8 @@ struct Seen {
     requests: AtomicU64,
     bytes: AtomicU64,
     failed_reads: AtomicU64,
+    /// Mounts whose disk was given up: one that is slow enough, on a busy machine, is.
+    lost_disks: AtomicU64,
     /// Requests that began at a byte which was held, and bytes that came while their block was held.
     asked_though_held: AtomicU64,
     sent_though_held: AtomicU64,
@@ -318,8 +320,9 @@ async fn mount(seen: &Arc<Seen>, directory: Option<&Path>, seed: u64, operations
     for reader in readers.collect::<Vec<_>>() {
         reader.await.unwrap();
     }
-    let usage = engine.usage();
-    assert_eq!(usage.has_working_disk, has_disk);
+    if has_disk && !engine.usage().has_working_disk {
+        seen.lost_disks.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Half of the operations without a disk on a clock of its own, half on real threads with one. Four mounts each.
@@ -381,6 +384,7 @@ fn a_million_operations() {
         peak.unwrap_or_default(),
     );
     judge(&seen, operations);
+    assert_eq!(count(&seen.lost_disks), 0);
     let kibibytes: u64 = peak
         .and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
         .unwrap();
