@@ -15,7 +15,7 @@
 //! - `version_check`: whether an answer is of the object's version;
 //! - `whole`: what is missing of a version, and fetching that for later;
 //! - `failures`: what has just failed, for the kernel's repetitions;
-//! - `memory` and `disk`: the two tiers; `shared`: what all objects of an engine share.
+//! - `memory` and `disk`: the two tiers; `spare`: buffers used again; `shared`: what all objects of an engine share.
 
 mod block;
 mod cursor;
@@ -28,6 +28,7 @@ mod object;
 mod pace;
 mod plan;
 mod shared;
+mod spare;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,7 @@ mod whole;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -147,6 +148,8 @@ pub struct Object {
 pub struct Cursor {
     object: Arc<Object>,
     number: u64,
+    /// The block up to which memory was let go behind it.
+    released: AtomicU64,
 }
 
 /// What is held and under way.

@@ -5,6 +5,8 @@
 //! what the mount took next to what raw HTTP took for the same bytes from the same server in the same run.
 //! Times hold only for the machine and the hour: compare columns, not runs.
 //!
+//! Below it, where there is one, stands what `rclone mount` took for the same job.
+//!
 //! It needs /dev/fuse; as root it drops the page cache where a row says so, and takes 3 GiB of disk below the
 //! temporary directory. W3m runs where ffmpeg is installed.
 
@@ -16,6 +18,7 @@
 
 #[path = "../../tests/common/mod.rs"]
 mod common;
+mod peers;
 mod raw;
 mod usage;
 
@@ -86,6 +89,7 @@ struct Bench {
     wanted: Vec<String>,
     /// Print what was asked for, job by job.
     tells_requests: bool,
+    rclone: Option<PathBuf>,
 }
 
 fn main() {
@@ -100,6 +104,7 @@ fn main() {
         server: Server::generated(corpus()),
         wanted,
         tells_requests: std::env::args().any(|argument| argument == "--requests"),
+        rclone: peers::rclone(),
     };
     println!(
         "{:<34} {:>8} {:>8} {:>6} {:>9} {:>9} {:>9} {:>7} {:>8}",
@@ -145,10 +150,33 @@ impl Bench {
         mount
     }
 
+    /// The same job on a cold mount by each peer.
+    fn peers(&self, wire: Wire, paths: &[PathBuf], read: u64, job: impl Fn(&[PathBuf])) {
+        let Some(rclone) = &self.rclone else { return };
+        for mode in peers::MODES {
+            self.wire(LOCAL);
+            let peer = peers::Peer::mount(rclone, &self.server, paths, mode);
+            self.wire(wire);
+            let paths = peer.paths();
+            let done = self.measure_process(peer.pid(), || job(&paths));
+            row(
+                &format!("    rclone, cache {mode}"),
+                &done,
+                f64::NAN,
+                "",
+                read,
+            );
+        }
+    }
+
     fn measure(&self, mount: &Mount, job: impl FnOnce()) -> Measured {
+        self.measure_process(mount.pid(), job)
+    }
+
+    fn measure_process(&self, process: u32, job: impl FnOnce()) -> Measured {
         let requests = self.server.all_requests();
         let sent = self.server.bytes_sent();
-        let before = Usage::of(mount.pid());
+        let before = Usage::of(process);
         let start = Instant::now();
         job();
         let seconds = start.elapsed().as_secs_f64();
@@ -163,7 +191,7 @@ impl Bench {
             seconds,
             requests: self.server.all_requests() - requests,
             sent: self.server.bytes_sent() - sent,
-            usage: Usage::of(mount.pid()).since(&before),
+            usage: Usage::of(process).since(&before),
         }
     }
 
@@ -192,6 +220,7 @@ impl Bench {
             if name == "W1" {
                 self.warm(&mount, &path);
             }
+            self.peers(wire, &[path], 1024 * MIB, |paths| read_through(&paths[0]));
         }
     }
 
@@ -233,6 +262,9 @@ impl Bench {
         let raw = self.raw(FAR, 1, vec![raw::Ask::range(&path, 0, 4 * KIB)]);
         let done = self.measure(&mount, || read_pieces(&path, &[(0, 4 * KIB)]));
         row("W2 first 4 KiB of 10 MiB", &done, raw, "1", 4 * KIB);
+        self.peers(FAR, &[path], 4 * KIB, |paths| {
+            read_pieces(&paths[0], &[(0, 4 * KIB)]);
+        });
     }
 
     fn seeks(&self) {
@@ -258,6 +290,9 @@ impl Bench {
                 "6",
                 4 * KIB + 5 * 256 * KIB,
             );
+            self.peers(wire, &[path], 4 * KIB + 5 * 256 * KIB, |paths| {
+                read_pieces(&paths[0], &pieces);
+            });
         }
     }
 
@@ -346,14 +381,14 @@ impl Bench {
                 .map(|(start, length)| raw::Ask::range(&path, *start, *length))
                 .collect();
             let raw = self.raw(wire, threads, asks);
-            let done = self.measure(&mount, || {
+            let job = |path: &Path| {
                 std::thread::scope(|scope| {
                     for part in pieces.chunks(pieces.len() / threads) {
-                        let path = &path;
                         scope.spawn(move || read_pieces(path, part));
                     }
                 });
-            });
+            };
+            let done = self.measure(&mount, || job(&path));
             row(
                 &format!("{name} 200 random 64 KiB, {threads} thread(s)"),
                 &done,
@@ -361,6 +396,7 @@ impl Bench {
                 allowed,
                 200 * 64 * KIB,
             );
+            self.peers(wire, &[path], 200 * 64 * KIB, |paths| job(&paths[0]));
         }
     }
 
@@ -384,6 +420,9 @@ impl Bench {
                 allowed,
                 400 * MIB,
             );
+            if name == "W7" {
+                self.peers(MIDDLE, &paths, 400 * MIB, |paths| read_all(paths, None));
+            }
         }
     }
 
@@ -410,6 +449,7 @@ impl Bench {
             "    slowest reader / median",
             times[63] / times[32]
         );
+        self.peers(LOCAL, &paths, 640 * MIB, |paths| read_all(paths, None));
     }
 }
 

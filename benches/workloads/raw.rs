@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use interactionfs::emulator::Redirect;
+
 use super::common::Server;
 
 /// One request.
@@ -22,6 +24,15 @@ impl Ask {
     /// `length` bytes from `start`.
     pub(crate) fn range(path: &Path, start: u64, length: u64) -> Self {
         Self::of(path, Some((start, start + length)))
+    }
+
+    fn url(&self, server: &Server) -> String {
+        format!(
+            "{}/interactions/{}/content/{}",
+            server.api().api_url(),
+            self.guid,
+            self.key
+        )
     }
 
     fn of(path: &Path, range: Option<(u64, u64)>) -> Self {
@@ -63,6 +74,37 @@ pub(crate) fn read(server: &Server, connections: usize, asks: Vec<Ask>) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
+/// URLs of the same files that carry their own permission, as the server redirects to where it is told to.
+pub(crate) fn signed(server: &Server, paths: &[PathBuf]) -> Vec<String> {
+    let token = token(server);
+    server
+        .api()
+        .change_switches(|switches| switches.redirect = Redirect::OtherHost);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let urls = paths
+        .iter()
+        .map(|path| {
+            let request = client
+                .get(Ask::whole(path).url(server))
+                .header("Accept", "application/vnd.newvoicemedia.v3+json")
+                .bearer_auth(&token);
+            let answer = runtime.block_on(request.send()).unwrap();
+            answer.headers()["location"].to_str().unwrap().to_owned()
+        })
+        .collect();
+    server
+        .api()
+        .change_switches(|switches| switches.redirect = Redirect::No);
+    urls
+}
+
 fn token(server: &Server) -> String {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let api = server.api();
@@ -94,14 +136,8 @@ fn escaped(text: &str) -> String {
 }
 
 async fn one(client: &reqwest::Client, server: &Server, token: &str, ask: &Ask) {
-    let url = format!(
-        "{}/interactions/{}/content/{}",
-        server.api().api_url(),
-        ask.guid,
-        ask.key
-    );
     let mut request = client
-        .get(url)
+        .get(ask.url(server))
         .header("Accept", "application/vnd.newvoicemedia.v3+json")
         .bearer_auth(token);
     if let Some((start, end)) = ask.range {

@@ -1,13 +1,14 @@
 //! An open handle's reads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 use super::block::{self, BLOCK};
 use super::flight::State;
-use super::history::History;
+use super::history::{History, OUTSTANDING};
 use super::pace;
 use super::{ContentError, Cursor, Object};
 use crate::model::ByteRange;
@@ -17,7 +18,11 @@ impl Cursor {
     pub(super) fn new(object: Arc<Object>) -> Self {
         let number = object.shared.next_place();
         object.lock().cursors.insert(number, History::default());
-        Self { object, number }
+        Self {
+            object,
+            number,
+            released: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn now(&self, offset: u64, length: u32) -> Option<Bytes> {
@@ -146,7 +151,35 @@ impl Cursor {
                 flight.changed.notify_one();
             }
         }
-        history.is_sequential()
+        let history = *history;
+        drop(state);
+        let is_sequential = history.is_sequential();
+        if is_sequential {
+            self.release_behind(&history);
+        }
+        is_sequential
+    }
+
+    /// Lets go of what lies behind a reader that goes on and is on the disk, too. Who reads it again gets it from there,
+    /// mostly out of the kernel's page cache; kept here as well, it would take twice the memory, and every block
+    /// that comes would need fresh memory where it can have that of one just read.
+    fn release_behind(&self, history: &History) {
+        let object = &self.object;
+        let Some(entry) = object.entry() else { return };
+        if !object.shared.disk_outlasts_memory() {
+            return;
+        }
+        let first = block::index_of(history.start());
+        let behind = block::index_of(history.front().saturating_sub(OUTSTANDING));
+        let mut from = self.released.load(Ordering::Relaxed);
+        if !(first..=behind).contains(&from) {
+            from = first;
+        }
+        let upto = entry.written_upto(from, behind);
+        if upto > from {
+            object.shared.memory.remove(object.place, from..upto);
+        }
+        self.released.store(upto.max(from), Ordering::Relaxed);
     }
 }
 

@@ -171,6 +171,11 @@ impl Disk {
         self.works.load(Ordering::Relaxed)
     }
 
+    /// The most bytes it keeps.
+    pub(super) fn capacity(&self) -> u64 {
+        self.settings.size_bytes
+    }
+
     /// Goes on without the disk; says so once.
     fn give_up(&self, why: &str) {
         if self.works.swap(false, Ordering::Relaxed) {

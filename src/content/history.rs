@@ -16,7 +16,7 @@ const AHEAD_OF_START: u64 = 2 << 20;
 pub(super) const EVIDENCE: u64 = 1 << 20;
 
 /// What the kernel's readahead may have sent that has not arrived yet.
-const OUTSTANDING: u64 = 1 << 20;
+pub(super) const OUTSTANDING: u64 = 1 << 20;
 
 /// The run that a cursor is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

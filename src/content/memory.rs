@@ -4,6 +4,7 @@
 //! shares its bytes. One short lock, never held across I/O.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -77,6 +78,22 @@ impl Memory {
         }
     }
 
+    /// Lets go of some blocks of a version.
+    pub(super) fn remove(&self, version: u64, blocks: Range<u64>) {
+        let mut removed = Vec::new();
+        {
+            let mut tier = self.lock();
+            for block in blocks {
+                if let Some(bytes) = tier.blocks.pop(&(version, block)) {
+                    tier.dropped((version, block), bytes.len() as u64);
+                    removed.push(bytes);
+                }
+            }
+        }
+        // Not under the lock: their memory is given back.
+        drop(removed);
+    }
+
     /// Which blocks of a version are held.
     pub(super) fn held(&self, version: u64) -> Blocks {
         self.lock().held.get(&version).cloned().unwrap_or_default()
@@ -134,6 +151,18 @@ mod tests {
         assert!(memory.contains(1, 0));
         assert_eq!(memory.usage(), (30, 1));
         assert_eq!(memory.held(1).iter().flatten().collect::<Vec<_>>(), [0, 2]);
+    }
+
+    #[test]
+    fn what_is_removed_is_no_more_held() {
+        let memory = Memory::new(100);
+        for block in 0..5 {
+            memory.insert(1, block, Bytes::from(vec![0; 10]));
+        }
+        memory.remove(1, 1..4);
+        memory.remove(1, 3..9);
+        assert_eq!(memory.usage(), (10, 0));
+        assert_eq!(memory.held(1).iter().flatten().collect::<Vec<_>>(), [0]);
     }
 
     #[test]

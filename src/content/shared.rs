@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::block::BLOCK;
 use super::disk::Disk;
 use super::memory::Memory;
+use super::spare::Spare;
 use super::version_check::EtagTrust;
 use super::{ContentError, Discoveries, Object};
 use crate::model::{ContentId, ContentKey, Guid};
@@ -24,6 +25,7 @@ pub(super) struct Shared {
     pub(super) remote: Arc<dyn Remote>,
     pub(super) discoveries: Arc<dyn Discoveries>,
     pub(super) memory: Memory,
+    pub(super) spare: Arc<Spare>,
     pub(super) disk: Option<Arc<Disk>>,
     pub(super) table: Table,
     pub(super) counters: Counters,
@@ -117,6 +119,7 @@ impl Shared {
             remote,
             discoveries,
             memory: Memory::new(memory_bytes),
+            spare: Arc::default(),
             disk,
             table: Table::new(),
             counters: Counters::default(),
@@ -174,6 +177,13 @@ impl Shared {
 
     pub(super) fn has_working_disk(&self) -> bool {
         self.disk.as_ref().is_some_and(|disk| disk.works())
+    }
+
+    /// Whether what is on disk stays there longer than what is in memory stays in memory.
+    pub(super) fn disk_outlasts_memory(&self) -> bool {
+        self.disk
+            .as_ref()
+            .is_some_and(|disk| disk.works() && disk.capacity() / 4 >= self.memory.capacity())
     }
 
     pub(super) fn rate(&self) -> Option<u64> {

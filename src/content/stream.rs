@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use super::flight::Delivery;
 use super::pace::{self, Allowance, Meter};
 use super::plan::{self, Fetch, Kind};
 use super::shared::Landing;
+use super::spare::Buffer;
 use super::version_check::Difference;
 use super::{ContentError, Object};
 use crate::remote::{Class, ContentAnswer, ContentRequest, RemoteError, RetryBudget, Terms};
@@ -37,12 +38,13 @@ pub(super) fn spawn(object: Arc<Object>, number: u64, changed: Arc<Notify>, term
     let in_flight = shared.flight_begins();
     shared.spawn(async move {
         let landing = Landing::new(Arc::clone(&object), number, terms.deadline, in_flight);
+        let partial = object.shared.spare.lend();
         let task = Task {
             object,
             number,
             changed,
             terms,
-            partial: BytesMut::new(),
+            partial,
             good: 0,
             meter: Meter::default(),
             has_split: false,
@@ -57,7 +59,7 @@ struct Task {
     changed: Arc<Notify>,
     terms: Terms,
     /// The beginning of the block at the flight's position.
-    partial: BytesMut,
+    partial: Buffer,
     /// Good bytes since the retries were last renewed.
     good: u64,
     meter: Meter,
@@ -262,11 +264,8 @@ impl Task {
     async fn feed(&mut self, mut bytes: Bytes) -> Result<(), ContentError> {
         while !bytes.is_empty() {
             let room = BLOCK as usize - self.partial.len();
-            if self.partial.capacity() < BLOCK as usize {
-                self.partial.reserve(room);
-            }
             let piece = bytes.split_to(room.min(bytes.len()));
-            self.partial.extend_from_slice(&piece);
+            self.partial.extend(&piece);
             let (index, is_complete) = {
                 let mut state = self.object.lock();
                 let size = state.size.unwrap_or(u64::MAX);
@@ -282,24 +281,29 @@ impl Task {
                 let is_complete = position >= block::end_of(index, size);
                 if !is_complete {
                     flight.position = position;
-                    state.tell_early(index, position, &self.partial);
+                    state.tell_early(index, position, self.partial.as_slice());
                 }
                 (index, is_complete)
             };
             if is_complete {
-                let block = std::mem::take(&mut self.partial).freeze();
+                let block = self.take_partial();
                 self.publish(index, block).await;
             }
         }
         Ok(())
     }
 
+    fn take_partial(&mut self) -> Bytes {
+        let next = self.object.shared.spare.lend();
+        std::mem::replace(&mut self.partial, next).freeze()
+    }
+
     /// Publishes the last block of a file whose size was learnt only when its body ended.
     async fn publish_tail(&mut self) {
         let size = self.object.lock().size;
         let (position, _) = self.whereabouts();
-        if size == Some(position) && !self.partial.is_empty() {
-            let block = std::mem::take(&mut self.partial).freeze();
+        if size == Some(position) && self.partial.len() > 0 {
+            let block = self.take_partial();
             self.publish(block::index_of(position - 1), block).await;
         }
     }

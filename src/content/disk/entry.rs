@@ -148,6 +148,15 @@ impl Entry {
         present
     }
 
+    /// Behind the last of the blocks from `from` on, before `end`, that are all safely in the file.
+    pub(crate) fn written_upto(&self, from: u64, end: u64) -> u64 {
+        if !self.disk.answers() {
+            return from;
+        }
+        let written = self.lock().verified.run_at(from);
+        written.map_or(from, |run| run.end.min(end))
+    }
+
     pub(crate) fn contains(&self, index: u64) -> bool {
         let state = self.lock();
         (state.present.contains(index) && self.disk.answers()) || state.pending.contains_key(&index)
@@ -319,6 +328,8 @@ impl Entry {
         if size > store::LARGEST {
             return;
         }
+        // Here, where the processor still has the bytes at hand, and not when the writer comes to them.
+        let sum = map::checksum(self.identity.fingerprint, index, &bytes);
         let generation = {
             let mut state = self.lock();
             if state.is_retired {
@@ -331,6 +342,7 @@ impl Entry {
             entry: Arc::clone(self),
             generation,
             index,
+            sum,
             bytes,
             header: Header {
                 fingerprint: self.identity.fingerprint,

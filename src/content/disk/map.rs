@@ -4,7 +4,8 @@
 //! seeded with the version's fingerprint and the block's index. So a block that was torn, zeroed, swapped with
 //! another or put there from another file fails like a flipped bit. Pure: bytes in, bytes out.
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use twox_hash::XxHash3_64;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::remote::Validator;
 
@@ -93,12 +94,13 @@ pub(crate) fn offset_of(block: u64) -> u64 {
     HEADER + 8 * block
 }
 
-/// A block's checksum; never 0.
+/// A block's checksum; never 0. By the crate that finds out at run time how wide the processor's registers are:
+/// every byte that comes passes here.
 pub(crate) fn checksum(fingerprint: u128, block: u64, bytes: &[u8]) -> u64 {
     let mut place = [0; 24];
     place[..16].copy_from_slice(&fingerprint.to_le_bytes());
     place[16..].copy_from_slice(&block.to_le_bytes());
-    xxh3_64_with_seed(bytes, xxh3_64(&place)).max(1)
+    XxHash3_64::oneshot_with_seed(xxh3_64(&place), bytes).max(1)
 }
 
 #[cfg(test)]

@@ -200,6 +200,8 @@ impl Object {
                 .no_stream_before
                 .is_some_and(|time| time > Instant::now())
             || state.covers(block::index_of(range.end()))
+            // In the midst of what is held there is nothing to plan, and the look at all of it would cost.
+            || self.has(range.end().div_ceil(BLOCK))
         {
             return;
         }

@@ -80,6 +80,34 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 #[tokio::test]
+async fn memory_lets_go_of_what_is_on_disk_behind_a_sequential_reader() {
+    let directory = tempfile::tempdir().unwrap();
+    let size = 40 * MIB + 77;
+    let fake = quick(size);
+    let engine = engine(&fake, 64 * MIB, settings(directory.path(), 1 << 30));
+    let cursor = object(&engine, &fake).cursor();
+    read(&cursor, 1, 0, size).await;
+    until(|| (object(&engine, &fake).entry()?.written_upto(0, 320) == 320).then_some(())).await;
+    read(&cursor, 1, size - 1000, 1000).await;
+    let left = engine.usage().memory_bytes;
+    assert!(left <= 2 * MIB, "{left} bytes");
+    let (bytes, requests) = (fake.sent(), fake.requests());
+    read(&object(&engine, &fake).cursor(), 1, 0, size).await;
+    assert_eq!((fake.sent(), fake.requests()), (bytes, requests));
+}
+
+#[tokio::test]
+async fn a_small_disk_takes_nothing_out_of_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let size = 20 * MIB;
+    let fake = quick(size);
+    let engine = engine(&fake, 64 * MIB, settings(directory.path(), 8 * MIB));
+    let cursor = object(&engine, &fake).cursor();
+    read(&cursor, 1, 0, size).await;
+    assert_eq!(engine.usage().memory_bytes, size);
+}
+
+#[tokio::test]
 async fn what_was_read_once_is_not_fetched_again_after_a_remount() {
     let directory = tempfile::tempdir().unwrap();
     let size = 9 * MIB + 77;

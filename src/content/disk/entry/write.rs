@@ -18,6 +18,7 @@ pub(in crate::content::disk) struct Write {
     pub(in crate::content::disk) generation: u64,
     pub(in crate::content::disk) index: u64,
     pub(in crate::content::disk) bytes: Bytes,
+    pub(in crate::content::disk) sum: u64,
     pub(in crate::content::disk) header: Header,
     pub(in crate::content::disk) _room: OwnedSemaphorePermit,
 }
@@ -47,11 +48,8 @@ pub(in crate::content::disk) fn write(batch: &[Write]) {
         entry.forget_pending(blocks, generation);
         return;
     }
-    let sums: Vec<u64> = batch
-        .iter()
-        .map(|write| map::checksum(write.header.fingerprint, write.index, &write.bytes))
-        .collect();
-    let encoded: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+    let sums = batch.iter().map(|write| write.sum);
+    let encoded: Vec<u8> = sums.clone().flat_map(u64::to_le_bytes).collect();
     let written = entry.files_for(&first.header).and_then(|files| {
         write_data(&files.data, batch)?;
         files.map.write_all_at(&encoded, map::offset_of(from))
