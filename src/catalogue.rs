@@ -8,6 +8,7 @@ mod clock;
 mod coverage;
 mod demand;
 mod ingest;
+mod packed;
 mod recent;
 mod refresh;
 mod schedule;

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use super::coverage::{Coverage, Span};
 use super::recent::Remembered;
-use super::{CatalogueError, Known, Listed, Listing, schema};
+use super::{CatalogueError, Known, Listed, Listing, packed, schema};
 use crate::model::{
     AgentId, ContentKey, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow,
 };
@@ -277,15 +277,14 @@ pub(super) fn load(
              JOIN details USING (sequence) WHERE guid = ?1",
         )?
         .query_row([guid.as_bytes()], |row| {
-            Ok((
-                row.get::<_, String>(0)?,
-                row.get::<_, Option<String>>(1)?,
-                time(row, 2)?,
-            ))
+            let json = packed::unpack(row.get_ref(0)?);
+            let names: Option<String> = row.get(1)?;
+            let known = json.and_then(|json| parse(&json, names.as_deref()));
+            Ok((known, time(row, 2)?))
         })
         .optional()?;
-    Ok(row.map(|(json, names, seen)| {
-        let known = parse(&json, names.as_deref())
+    Ok(row.map(|(known, seen)| {
+        let known = known
             .ok_or_else(|| CatalogueError("a stored interaction is unreadable".into()))?;
         Ok(Remembered {
             known: known.into(),
@@ -420,9 +419,8 @@ fn is_narrow(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<bo
 }
 
 fn admits(filter: &SearchFilter, json: ValueRef<'_>) -> bool {
-    json.as_str()
-        .ok()
-        .and_then(|json| Interaction::from_json(json).ok())
+    packed::unpack(json)
+        .and_then(|json| Interaction::from_json(&json).ok())
         .is_some_and(|interaction| filter.admits(&interaction))
 }
 
