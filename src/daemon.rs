@@ -8,6 +8,7 @@ mod ending;
 mod parts;
 mod special;
 mod status;
+mod sweep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::fuse::{self, MountOptions};
 use ending::{Ending, Endings};
 use parts::Parts;
 pub(crate) use parts::http_remote;
+pub use sweep::Sweep;
 
 /// Threads that may wait for disks at once; more would not make a stuck one faster.
 const BLOCKING_THREADS: usize = 32;

@@ -165,7 +165,11 @@ fn update(
         .prepare_cached(
             "INSERT OR REPLACE INTO details (sequence, json, names) VALUES (?1, ?2, ?3)",
         )?
-        .execute((sequence, pack(interaction.json.reveal()), write_names(known)))?;
+        .execute((
+            sequence,
+            pack(interaction.json.reveal()),
+            write_names(known),
+        ))?;
     file_by_agent(transaction, sequence, interaction)
 }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::special::Special;
 use super::status::{Sources as StatusSources, Status};
+use super::sweep::Sweep;
 use crate::account_lock::AccountLock;
 use crate::catalogue::{self, Catalogue, Refresher};
 use crate::config::{self, Config};
@@ -33,6 +35,7 @@ pub(super) struct Parts {
     engine: Arc<Engine>,
     client: Option<Client>,
     status: Arc<Status>,
+    sweep: AbortHandle,
     /// Keeps others from deleting what is cached.
     _lock: Option<AccountLock>,
 }
@@ -105,6 +108,12 @@ impl Parts {
                 max_age: config.cache_max_age,
             },
         );
+        let sweep = Sweep {
+            catalogue: Arc::clone(&catalogue),
+            engine: Arc::clone(&engine),
+            refresher: Arc::clone(&refresher),
+        };
+        let sweep = tokio::spawn(sweep.keep()).abort_handle();
         let status = Arc::new(Status::new(StatusSources {
             config: Arc::clone(config),
             http,
@@ -127,6 +136,7 @@ impl Parts {
             engine,
             client,
             status,
+            sweep,
             _lock: lock,
         })
     }
@@ -160,6 +170,7 @@ impl Parts {
 
     /// Writes what has to outlive the process.
     pub(super) async fn finish(&self) {
+        self.sweep.abort();
         self.engine.shutdown().await;
     }
 }
