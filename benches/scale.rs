@@ -288,6 +288,7 @@ impl Scale {
     }
 }
 
+#[derive(Clone, Copy)]
 enum At {
     Most(f64),
     Least(f64),

@@ -136,6 +136,7 @@ async fn whether_the_end_belongs_to_a_window_changes_nothing() {
         });
         let settings = Settings {
             window: WindowSpec::Days(14),
+            refresh: REFRESH * 60,
             ..settings()
         };
         let mount = Mount::new(&remote, settings);
