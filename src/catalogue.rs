@@ -8,6 +8,7 @@ mod clock;
 mod coverage;
 mod demand;
 mod ingest;
+mod packed;
 mod recent;
 mod refresh;
 mod schedule;
@@ -34,7 +35,9 @@ pub use refresh::{Freshness, Refresher};
 pub use schedule::{Account, requests_per_day};
 pub use settings::{Settings, WindowSpec};
 
-use crate::model::{AgentId, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow};
+use crate::model::{
+    AgentId, Day, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow,
+};
 use crate::remote::RemoteError;
 use coverage::Coverage;
 use ingest::Judged;
@@ -132,6 +135,15 @@ pub struct Counts {
     pub known: u64,
     /// Of these, how many start in the window asked for; filters are not applied.
     pub in_window: u64,
+}
+
+/// A day outside the window of which something is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeptDay {
+    /// The day.
+    pub day: Day,
+    /// Whether content of it is kept, not only what the catalogue knows.
+    pub is_cached: bool,
 }
 
 /// The database of interactions.
@@ -288,6 +300,23 @@ impl Catalogue {
             known: self.store.count(None)?,
             in_window: self.store.count(Some(window))?,
         })
+    }
+
+    /// The days outside a window of which anything is kept: known here, or cached elsewhere, which `is_cached`
+    /// tells of each interaction. Reads the disk, and all interactions.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] when the database can't be read.
+    pub fn kept_outside(
+        &self,
+        window: &TimeWindow,
+        is_cached: &dyn Fn(Guid) -> bool,
+    ) -> Result<Vec<KeptDay>, CatalogueError> {
+        let days = self.store.days_outside(window, is_cached)?;
+        Ok(days
+            .into_iter()
+            .map(|(day, is_cached)| KeptDay { day, is_cached })
+            .collect())
     }
 
     /// Narrows what is shown, and says who is told of changes.

@@ -35,6 +35,7 @@ mod tests;
 mod version_check;
 mod whole;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -214,6 +215,17 @@ impl std::fmt::Debug for Cursor {
     }
 }
 
+/// Interactions of which something is on disk.
+#[derive(Debug)]
+pub struct CachedInteractions(HashSet<u64>);
+
+impl CachedInteractions {
+    /// Whether this is one of them.
+    pub fn contains(&self, guid: Guid) -> bool {
+        self.0.contains(&disk::guid_hash(guid))
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         // The table's objects hold what they share, the table included.
@@ -329,6 +341,12 @@ impl Engine {
         if let Some(disk) = &self.shared.disk {
             disk.forget(guid, key);
         }
+    }
+
+    /// Of which interactions something is on disk. Blocks.
+    pub fn cached_interactions(&self) -> CachedInteractions {
+        let disk = self.shared.disk.as_ref();
+        CachedInteractions(disk.map(|disk| disk.held_guids()).unwrap_or_default())
     }
 
     /// What is held and under way.

@@ -10,6 +10,7 @@ mod parts;
 mod prefetch;
 mod special;
 mod status;
+mod sweep;
 mod watchdog;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use ending::{Ending, Endings};
 pub(crate) use parts::http_remote;
 use parts::{Parts, Purpose};
 pub use prefetch::prefetch;
+pub use sweep::Sweep;
 use watchdog::Watchdog;
 
 /// Threads that may wait for disks at once; more would not make a stuck one faster.

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::coverage::Coverage;
+use super::packed::pack;
 use super::store::{
     DirectionColumn, NO_AGENT, filter_key, load, micros, searches, time, write_names,
 };
@@ -102,6 +103,11 @@ fn take_in_one(
         interaction: interaction.clone(),
         names,
     });
+    unfile(
+        transaction,
+        sequence,
+        before.as_ref().map(|before| &before.interaction),
+    )?;
     update(transaction, sequence, &known, hash, now)?;
     let change = match before {
         Some(before) => Change::Updated { before, now: known },
@@ -130,7 +136,7 @@ fn insert(
     let sequence = transaction.last_insert_rowid();
     transaction
         .prepare_cached("INSERT OR REPLACE INTO details (sequence, json) VALUES (?1, ?2)")?
-        .execute((sequence, &**interaction.json.reveal()))?;
+        .execute((sequence, pack(interaction.json.reveal())))?;
     file_by_agent(transaction, sequence, interaction)?;
     Ok(sequence)
 }
@@ -159,11 +165,42 @@ fn update(
         .prepare_cached(
             "INSERT OR REPLACE INTO details (sequence, json, names) VALUES (?1, ?2, ?3)",
         )?
-        .execute((sequence, &**interaction.json.reveal(), write_names(known)))?;
-    transaction
-        .prepare_cached("DELETE FROM agents WHERE sequence = ?1")?
-        .execute([sequence])?;
+        .execute((
+            sequence,
+            pack(interaction.json.reveal()),
+            write_names(known),
+        ))?;
     file_by_agent(transaction, sequence, interaction)
+}
+
+/// The agents that an interaction is filed under.
+fn filed_under(interaction: &Interaction) -> BTreeSet<&str> {
+    let mut agents: BTreeSet<&str> = interaction.agents.iter().map(AgentId::as_str).collect();
+    if agents.is_empty() {
+        agents.insert(NO_AGENT);
+    }
+    agents
+}
+
+/// Takes an interaction from its agents: `before` is what was stored, if it could be read.
+fn unfile(
+    transaction: &Transaction<'_>,
+    sequence: i64,
+    before: Option<&Interaction>,
+) -> rusqlite::Result<()> {
+    let Some(before) = before else {
+        // Reads the whole table, which is as rare as a damaged row.
+        return transaction
+            .prepare_cached("DELETE FROM agents WHERE sequence = ?1")?
+            .execute([sequence])
+            .map(drop);
+    };
+    let mut delete =
+        transaction.prepare_cached("DELETE FROM agents WHERE agent = ?1 AND sequence = ?2")?;
+    for agent in filed_under(before) {
+        delete.execute((agent, sequence))?;
+    }
+    Ok(())
 }
 
 fn file_by_agent(
@@ -171,10 +208,7 @@ fn file_by_agent(
     sequence: i64,
     interaction: &Interaction,
 ) -> rusqlite::Result<()> {
-    let mut agents: BTreeSet<&str> = interaction.agents.iter().map(AgentId::as_str).collect();
-    if agents.is_empty() {
-        agents.insert(NO_AGENT);
-    }
+    let agents = filed_under(interaction);
     let mut insert = transaction.prepare_cached(
         "INSERT OR REPLACE INTO agents (agent, sequence, start) VALUES (?1, ?2, ?3)",
     )?;
@@ -243,22 +277,21 @@ pub(super) fn forget(connection: &mut Connection, guid: Guid) -> rusqlite::Resul
 }
 
 fn remove(transaction: &Transaction<'_>, guid: Guid) -> rusqlite::Result<Option<Change>> {
-    let known = load(transaction, guid)?;
+    let known = load(transaction, guid)?
+        .and_then(Result::ok)
+        .map(|held| held.known);
     let sequence: Option<i64> = transaction
         .prepare_cached("DELETE FROM interactions WHERE guid = ?1 RETURNING sequence")?
         .query_row([guid.as_bytes()], |row| row.get(0))
         .optional()?;
     if let Some(sequence) = sequence {
-        for delete in [
-            "DELETE FROM details WHERE sequence = ?1",
-            "DELETE FROM agents WHERE sequence = ?1",
-        ] {
-            transaction.prepare_cached(delete)?.execute([sequence])?;
-        }
+        transaction
+            .prepare_cached("DELETE FROM details WHERE sequence = ?1")?
+            .execute([sequence])?;
+        let before = known.as_ref().map(|known| &known.interaction);
+        unfile(transaction, sequence, before)?;
     }
-    Ok(known
-        .and_then(Result::ok)
-        .map(|held| Change::Removed(held.known)))
+    Ok(known.map(Change::Removed))
 }
 
 /// Notes a complete search of `window`, begun at `at`.

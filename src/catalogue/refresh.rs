@@ -16,7 +16,7 @@ use super::schedule::{self, PAGE_FILL, Present, Purpose, Search};
 use super::search::Searcher;
 use super::state::{Now, State};
 use super::walk::{WalkError, blocking};
-use super::{Catalogue, CatalogueError, Changes, Clock, Known, Progress, Settings};
+use super::{Catalogue, CatalogueError, Changes, Clock, KeptDay, Known, Progress, Settings};
 use crate::model::{Day, Guid, TimeWindow};
 use crate::remote::{Class, Remote, RemoteError};
 
@@ -230,13 +230,15 @@ impl Refresher {
         }
     }
 
-    /// Sees to it that days of which something is cached are searched once a day, at the lowest class, so
-    /// that what is gone upstream leaves the cache too. Returns at once.
-    pub fn sweep(&self, days: impl IntoIterator<Item = Day>) {
+    /// Sees to it that days of which content is cached are searched once a day, and days that are only known once
+    /// a week, at the lowest class, so that what is gone upstream leaves here too. To be told about once an
+    /// hour. Returns at once.
+    pub fn sweep(&self, days: impl IntoIterator<Item = KeptDay>) {
         if self.shared.settings.offline {
             return;
         }
-        self.shared.state().sweep(days.into_iter());
+        let now = self.shared.now();
+        self.shared.state().sweep(days.into_iter(), &now);
         self.shared.kick.notify_one();
     }
 

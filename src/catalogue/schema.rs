@@ -25,8 +25,9 @@ pub(super) const BUSY: Duration = Duration::from_secs(10);
 /// show is in `details`. `sequence` is the readers' cookie: AUTOINCREMENT never gives a number twice.
 /// Times are microseconds since 1970. `direction` is 0 (inbound), 1 (outbound) or the API's word.
 /// `hash` is of the JSON; `missed` counts complete searches in a row that should have shown the
-/// interaction and did not. `names` is NULL where the default names apply. The agent '' stands for none.
-const MIGRATIONS: [&str; 1] = ["
+/// interaction and did not. `json` is text or packed (`packed.rs`); `names` is NULL where the default names apply. The agent '' stands for none.
+const MIGRATIONS: [&str; 2] = [
+    "
 CREATE TABLE interactions (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     guid BLOB NOT NULL UNIQUE,
@@ -60,7 +61,10 @@ CREATE TABLE learnt (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
-"];
+",
+    // From here on `details.json` may be packed, which the first version can't read.
+    "DROP INDEX agents_by_sequence;",
+];
 
 /// Opens the writer's connection to the catalogue at `path`, which is made, or replaced when it is damaged
 /// or of a newer schema.
@@ -157,6 +161,18 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
+/// A catalogue as the first version of the schema made it, filled by the caller.
+#[cfg(test)]
+pub(super) fn make_first_version(path: &Path, fill: impl FnOnce(&Connection)) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute_batch(MIGRATIONS[0]).unwrap();
+    connection
+        .pragma_update(None, "application_id", APPLICATION)
+        .unwrap();
+    connection.pragma_update(None, "user_version", 1).unwrap();
+    fill(&connection);
+}
+
 fn try_open(path: &Path) -> Result<Connection, OpenError> {
     make_private(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -170,6 +186,8 @@ fn try_open(path: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "secure_delete", "ON")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -16_384)?;
+    // A first search writes a million rows: moved into the file in larger steps, a page is written once for many.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 4_000, |_| Ok(()))?;
     connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
     migrate(&mut connection)?;
     probe(&connection)?;

@@ -2,7 +2,7 @@
 //!
 //! Decides which planned searches may begin, and how a listing stands.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::coverage::Coverage;
 use super::schedule::{self, Purpose, Search};
 use super::walk::WalkError;
-use super::{CatalogueError, Progress};
+use super::{CatalogueError, KeptDay, Progress};
 use crate::model::{Day, TimeWindow};
 use crate::remote::RemoteError;
 
@@ -22,6 +22,12 @@ const BACKLOG_LANES: usize = 2;
 
 /// How many demanded days are searched at once.
 const DAY_LANES: usize = 2;
+
+/// How often a day outside the window is searched of which content is cached.
+const CACHED_EVERY: SignedDuration = SignedDuration::from_hours(24);
+
+/// How often one is searched of which only the catalogue knows something.
+const KNOWN_EVERY: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// How many searches that were made are remembered.
 const MOST_MADE: usize = 64;
@@ -44,7 +50,8 @@ pub(super) struct State {
     /// A failure that would meet every search alike: nothing begins until its pause is over.
     hold: Option<Failure>,
     days: VecDeque<Day>,
-    cached_days: BTreeSet<Day>,
+    /// Days outside the window to be searched at leisure, unless they were within this time.
+    kept_days: BTreeMap<Day, SignedDuration>,
     /// Where the last searches of what was missing began, and when they ended: whatever the clock does,
     /// none is made twice within a refresh.
     made: VecDeque<(Timestamp, Timestamp)>,
@@ -112,8 +119,8 @@ impl State {
                 .any(|search| search.purpose == purpose && search.window.from == day.start())
         };
         self.days.retain(|day| !has_begun(Purpose::Day, day));
-        self.cached_days
-            .retain(|day| !has_begun(Purpose::CachedDay, day));
+        self.kept_days
+            .retain(|day, _| !has_begun(Purpose::CachedDay, day));
         self.next = next;
         begun
     }
@@ -291,9 +298,21 @@ impl State {
         true
     }
 
-    /// Days of which something is cached, to be searched at leisure.
-    pub(super) fn sweep(&mut self, days: impl Iterator<Item = Day>) {
-        self.cached_days.extend(days);
+    /// Days of which something is kept, to be searched at leisure.
+    pub(super) fn sweep(&mut self, days: impl Iterator<Item = KeptDay>, now: &Now) {
+        let (cached, known): (Vec<_>, Vec<_>) = days.partition(|kept| kept.is_cached);
+        for KeptDay { day, .. } in cached {
+            self.kept_days.insert(day, CACHED_EVERY);
+        }
+        // After a long absence all of them are due: they are spread over a day.
+        let few = known.len().div_ceil(24);
+        let coverage = &self.coverage;
+        let due = known
+            .into_iter()
+            .filter(|kept| is_open(coverage, kept.day, KNOWN_EVERY, now));
+        for KeptDay { day, .. } in due.take(few) {
+            self.kept_days.entry(day).or_insert(KNOWN_EVERY);
+        }
     }
 
     /// Whether somebody waits for a listing just now.
@@ -319,21 +338,12 @@ impl State {
     /// The searches that the demanded and the cached days need.
     fn planned_days(&mut self, now: &Now) -> Vec<Search> {
         let coverage = &self.coverage;
-        let day_old = now
-            .time
-            .checked_sub(SignedDuration::from_hours(24))
-            .unwrap_or(Timestamp::MIN);
-        self.cached_days.retain(|day| {
-            let window = schedule::clip(&day.window(), now.time);
-            !contains(&now.listed, &window) && !coverage.open(&window, day_old).is_empty()
-        });
+        self.kept_days
+            .retain(|day, age| is_open(coverage, *day, *age, now));
         let demanded = self.days.iter().map(|day| (*day, Purpose::Day));
-        let cached = self
-            .cached_days
-            .iter()
-            .map(|day| (*day, Purpose::CachedDay));
+        let kept = self.kept_days.keys().map(|day| (*day, Purpose::CachedDay));
         demanded
-            .chain(cached)
+            .chain(kept)
             .map(|(day, purpose)| Search {
                 window: TimeWindow {
                     from: day.window().from,
@@ -389,6 +399,13 @@ impl State {
                 .iter()
                 .any(|running| overlaps(&running.window, &search.window) && lane != Lane::Live)
     }
+}
+
+/// Whether a day isn't the listed window's, and was not searched within `age`.
+fn is_open(coverage: &Coverage, day: Day, age: SignedDuration, now: &Now) -> bool {
+    let window = schedule::clip(&day.window(), now.time);
+    let since = now.time.checked_sub(age).unwrap_or(Timestamp::MIN);
+    !contains(&now.listed, &window) && !coverage.open(&window, since).is_empty()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

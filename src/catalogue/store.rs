@@ -3,6 +3,7 @@
 //! One connection writes, a few read; with the write-ahead log neither waits for the other. A catalogue in
 //! memory has one connection for both. Everything here may block on the disk.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,9 +14,9 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use super::coverage::{Coverage, Span};
 use super::recent::Remembered;
-use super::{CatalogueError, Known, Listed, Listing, schema};
+use super::{CatalogueError, Known, Listed, Listing, packed, schema};
 use crate::model::{
-    AgentId, ContentKey, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow,
+    AgentId, ContentKey, Day, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow,
 };
 
 /// How many readers' connections are kept for the next reader.
@@ -194,6 +195,26 @@ impl Store {
         Ok(count.unsigned_abs())
     }
 
+    /// The days of the interactions that start outside a window, and whether any of a day is cached.
+    pub(super) fn days_outside(
+        &self,
+        window: &TimeWindow,
+        is_cached: &dyn Fn(Guid) -> bool,
+    ) -> Result<BTreeMap<Day, bool>, CatalogueError> {
+        self.read(|connection| {
+            let mut query = connection.prepare_cached(
+                "SELECT guid, start FROM interactions WHERE start < ?1 OR start >= ?2",
+            )?;
+            let mut rows = query.query((micros(window.from), micros(window.to)))?;
+            let mut days = BTreeMap::new();
+            while let Some(row) = rows.next()? {
+                let day = days.entry(Day::of(time(row, 1)?)).or_insert(false);
+                *day = *day || is_cached(Guid::from_bytes(row.get(0)?));
+            }
+            Ok(days)
+        })
+    }
+
     /// The start of the `rank`-th newest interaction that starts before `before`; `None` if there are fewer.
     pub(super) fn start_of_rank(
         &self,
@@ -277,16 +298,15 @@ pub(super) fn load(
              JOIN details USING (sequence) WHERE guid = ?1",
         )?
         .query_row([guid.as_bytes()], |row| {
-            Ok((
-                row.get::<_, String>(0)?,
-                row.get::<_, Option<String>>(1)?,
-                time(row, 2)?,
-            ))
+            let json = packed::unpack(row.get_ref(0)?);
+            let names: Option<String> = row.get(1)?;
+            let known = json.and_then(|json| parse(&json, names.as_deref()));
+            Ok((known, time(row, 2)?))
         })
         .optional()?;
-    Ok(row.map(|(json, names, seen)| {
-        let known = parse(&json, names.as_deref())
-            .ok_or_else(|| CatalogueError("a stored interaction is unreadable".into()))?;
+    Ok(row.map(|(known, seen)| {
+        let known =
+            known.ok_or_else(|| CatalogueError("a stored interaction is unreadable".into()))?;
         Ok(Remembered {
             known: known.into(),
             seen,
@@ -420,9 +440,8 @@ fn is_narrow(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<bo
 }
 
 fn admits(filter: &SearchFilter, json: ValueRef<'_>) -> bool {
-    json.as_str()
-        .ok()
-        .and_then(|json| Interaction::from_json(json).ok())
+    packed::unpack(json)
+        .and_then(|json| Interaction::from_json(&json).ok())
         .is_some_and(|interaction| filter.admits(&interaction))
 }
 

@@ -4,6 +4,7 @@ mod demand;
 mod disk;
 mod fresh;
 mod lies;
+mod life;
 mod listing;
 
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::schedule::LONGEST_IF_REFUSED;
 use super::{Catalogue, CatalogueError};
-use crate::model::{SearchFilter, TimeWindow};
+use crate::model::{Interaction, SearchFilter, TimeWindow};
 use crate::remote::{Class, Remote, RemoteError, RetryBudget, SearchPage, SearchRequest, Terms};
 
 /// The most pages of one window.
@@ -100,16 +100,25 @@ impl Walk<'_> {
         let mut seen: HashSet<i64> = HashSet::new();
         let mut unreadable = 0;
         let mut without_news = 0;
+        let mut page = self.page(&request).await?;
         for _ in 0..MOST_PAGES {
-            let page = self.page(&request).await?;
             unreadable += page.unreadable;
+            let is_last = page.continuation.is_none();
+            let next = page.continuation.filter(|next| {
+                tokens.insert(xxhash_rust::xxh3::xxh3_64(next.0.reveal().as_bytes()))
+            });
+            let has_next = next.is_some();
+            request.continuation = next;
             let met = seen.len();
-            if !page.interactions.is_empty() {
-                let catalogue = self.catalogue.clone();
-                seen.extend(blocking(move || catalogue.take_in(&page.interactions)).await?);
-            }
-            (self.page_came)();
-            let Some(next) = page.continuation else {
+            // The next page is on its way while this one is written.
+            let (taken, following) = tokio::join!(self.take_in(page.interactions), async {
+                match has_next {
+                    true => self.page(&request).await.map(Some),
+                    false => Ok(None),
+                }
+            });
+            seen.extend(taken?);
+            if is_last {
                 let mut seen: Vec<i64> = seen.into_iter().collect();
                 seen.sort_unstable();
                 return Ok(Walked {
@@ -118,10 +127,8 @@ impl Walk<'_> {
                     seen,
                     unreadable,
                 });
-            };
-            if !tokens.insert(xxhash_rust::xxh3::xxh3_64(next.0.reveal().as_bytes())) {
-                return Err(broken("a continuation token came again"));
             }
+            page = following?.ok_or_else(|| broken("a continuation token came again"))?;
             without_news = if seen.len() == met {
                 without_news + 1
             } else {
@@ -130,9 +137,18 @@ impl Walk<'_> {
             if without_news >= MOST_PAGES_WITHOUT_NEWS {
                 return Err(broken("page after page brings nothing new"));
             }
-            request.continuation = Some(next);
         }
         Err(broken("a search does not end"))
+    }
+
+    async fn take_in(&self, interactions: Vec<Interaction>) -> Result<Vec<i64>, CatalogueError> {
+        let mut sequences = Vec::new();
+        if !interactions.is_empty() {
+            let catalogue = self.catalogue.clone();
+            sequences = blocking(move || catalogue.take_in(&interactions)).await?;
+        }
+        (self.page_came)();
+        Ok(sequences)
     }
 
     async fn page(&self, request: &SearchRequest) -> Result<SearchPage, Stopped> {

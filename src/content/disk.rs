@@ -73,7 +73,7 @@ impl Identity {
     }
 }
 
-fn guid_hash(guid: Guid) -> u64 {
+pub(super) fn guid_hash(guid: Guid) -> u64 {
     xxhash_rust::xxh3::xxh3_64(guid.as_bytes())
 }
 
@@ -233,6 +233,15 @@ impl Disk {
             guid: guid_hash(guid),
             key: key.map(key_hash),
         });
+    }
+
+    /// The hashes of the interactions of which bytes are held. Blocks.
+    pub(super) fn held_guids(&self) -> HashSet<u64> {
+        let held = self
+            .accounts
+            .flush()
+            .and_then(|()| self.accounts.held_guids());
+        held.unwrap_or_default()
     }
 
     /// Bytes held, and versions removed so far for want of room or for their age.

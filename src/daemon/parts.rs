@@ -7,11 +7,13 @@ use std::time::Duration;
 use futures::stream::{BoxStream, StreamExt};
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use super::first_contact;
 use super::special::Special;
 use super::status::{Sources as StatusSources, Status};
+use super::sweep::Sweep;
 use crate::account_lock::AccountLock;
 use crate::catalogue::{self, Catalogue, Refresher};
 use crate::config::{self, Config};
@@ -53,6 +55,8 @@ pub(super) struct Parts {
     status: Arc<Status>,
     /// `None` when offline.
     prefetcher: Option<Arc<Prefetcher>>,
+    /// Only a mount sweeps: it has the time.
+    sweep: Option<AbortHandle>,
     /// Keeps others from deleting what is cached.
     _lock: Option<AccountLock>,
 }
@@ -157,6 +161,14 @@ impl Parts {
                 },
             )
         });
+        let sweep = (purpose == Purpose::Mount).then(|| {
+            let sweep = Sweep {
+                catalogue: Arc::clone(&catalogue),
+                engine: Arc::clone(&engine),
+                refresher: Arc::clone(&refresher),
+            };
+            tokio::spawn(sweep.keep()).abort_handle()
+        });
         let status = Arc::new(Status::new(StatusSources {
             config: Arc::clone(config),
             http,
@@ -180,6 +192,7 @@ impl Parts {
             client,
             status,
             prefetcher,
+            sweep,
             _lock: lock,
         })
     }
@@ -225,6 +238,9 @@ impl Parts {
 
     /// Writes what has to outlive the process.
     pub(super) async fn finish(&self) {
+        if let Some(sweep) = &self.sweep {
+            sweep.abort();
+        }
         self.engine.shutdown().await;
     }
 }

@@ -9,7 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
 use crate::catalogue::{
-    Catalogue, CatalogueError, Known, Listed, Listing, Progress as SearchProgress, Refresher,
+    Catalogue, CatalogueError, KeptDay, Known, Listed, Listing, Progress as SearchProgress,
+    Refresher,
 };
 use crate::content::{ContentError, Engine, Missing, Traits};
 use crate::model::{ContentId, Day, Guid, TimeWindow};
@@ -154,7 +155,11 @@ impl FreshInteractions {
         let now = Timestamp::now();
         let listed = self.refresher.window();
         let outside = Self::days_outside(&windows, &listed, now);
-        self.refresher.sweep(outside.iter().map(|(day, _)| *day));
+        // Content of them is about to be kept.
+        self.refresher.sweep(outside.iter().map(|(day, _)| KeptDay {
+            day: *day,
+            is_cached: true,
+        }));
         let mut parts: Vec<TimeWindow> = outside.iter().map(|(_, part)| *part).collect();
         parts.extend(
             windows

@@ -57,7 +57,10 @@ async fn cached_days_are_swept_once_a_day() {
     let remote = FakeRemote::new([ago(2, 60 * 24 * 40)]);
     let mount = Mount::new(&remote, settings());
     mount.listed().await;
-    let days = [day_of(60 * 24 * 40), day_of(60 * 24 * 41), day_of(10)];
+    let days = [60 * 24 * 40, 60 * 24 * 41, 10].map(|minutes| KeptDay {
+        day: day_of(minutes),
+        is_cached: true,
+    });
     for _ in 0..3 {
         mount.refresher.sweep(days);
         mount.pass(Duration::from_secs(1)).await;
@@ -70,6 +73,36 @@ async fn cached_days_are_swept_once_a_day() {
         .cloned()
         .collect();
     assert_eq!(swept.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn days_that_are_only_known_are_swept_in_a_week_a_few_an_hour() {
+    // Calls on 48 days before the window, of which one is gone by the time of the sweep.
+    let calls: Vec<_> = (10..58).map(|n| ago(n, 60 * 24 * i64::from(n))).collect();
+    let remote = FakeRemote::new(calls.clone());
+    let mount = Mount::new(&remote, settings());
+    mount.listed().await;
+    mount.catalogue.take_in(&calls).unwrap();
+    remote.delete(guid(33));
+    let swept = || {
+        let searches = remote.searches();
+        let swept = searches.iter().filter(|a| a.class == Class::Prefetch);
+        swept.map(|a| a.window.from).collect::<Vec<_>>()
+    };
+    for hour in 1..=24 * 6 {
+        let window = mount.refresher.window();
+        let kept = mount.catalogue.kept_outside(&window, &|_| false).unwrap();
+        mount.refresher.sweep(kept);
+        mount.pass(Duration::from_secs(3600)).await;
+        assert!(swept().len() <= hour * 2 + 1, "all at once");
+    }
+    let mut days = swept();
+    days.sort();
+    days.dedup();
+    assert!(days.len() >= 48);
+    assert!(swept().len() <= days.len() + 1, "more than once a week");
+    assert!(mount.catalogue.interaction(guid(33)).unwrap().is_none());
+    assert!(mount.catalogue.interaction(guid(32)).unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]

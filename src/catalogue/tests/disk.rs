@@ -110,24 +110,59 @@ fn the_files_are_private_and_deleted_data_does_not_linger() {
     let catalogue = Catalogue::open(&path).unwrap();
     let many: Vec<_> = (1..=300).map(|n| ago(n, i64::from(n))).collect();
     catalogue.take_in(&many).unwrap();
-    let number = "+4400000123";
-    let traces = || {
+    let stored = packed::pack(many[122].json.reveal());
+    let traces = |of: &[u8]| {
         std::fs::read_dir(folder.path()).unwrap().any(|entry| {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-            bytes
-                .windows(number.len())
-                .any(|part| part == number.as_bytes())
+            bytes.windows(of.len()).any(|part| part == of)
         })
     };
-    assert!(traces());
+    assert!(traces(&stored));
+    assert!(traces(guid(123).as_bytes()));
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let mode = entry.unwrap().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
     catalogue.gone(guid(123));
-    assert!(!traces());
+    assert!(!traces(&stored));
+    assert!(!traces(guid(123).as_bytes()));
     assert!(catalogue.interaction(guid(122)).unwrap().is_some());
     assert!(catalogue.interaction(guid(123)).unwrap().is_none());
+}
+
+#[test]
+fn a_catalogue_of_the_first_schema_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let old = ago(1, 1);
+    schema::make_first_version(&path, |connection| {
+        connection
+            .execute(
+                "INSERT INTO interactions (sequence, guid, start, direction, hash, seen)
+                 VALUES (7, ?1, ?2, 0, 0, 0)",
+                (old.guid.as_bytes(), old.start.as_microsecond()),
+            )
+            .unwrap();
+        connection
+            .execute(
+                "INSERT INTO details (sequence, json) VALUES (7, ?1)",
+                [&**old.json.reveal()],
+            )
+            .unwrap();
+        connection
+            .execute("INSERT INTO agents VALUES ('7', 7, 0)", [])
+            .unwrap();
+    });
+    let catalogue = Catalogue::open(&path).unwrap();
+    let known = catalogue.interaction(old.guid).unwrap().unwrap();
+    assert_eq!(known.interaction, old);
+    catalogue.gone(old.guid);
+    let agents: i64 = catalogue
+        .store
+        .writer()
+        .query_row("SELECT count(*) FROM agents", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(agents, 0);
 }
 
 #[test]

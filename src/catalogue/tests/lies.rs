@@ -113,6 +113,93 @@ async fn seven_days_refused_are_searched_in_pieces_and_that_is_remembered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whether_the_end_belongs_to_a_window_changes_nothing() {
+    // One call each on the very boundaries of the searches of 14 days, and beside them.
+    let boundary = base() - SignedDuration::from_hours(7 * 24) + SignedDuration::from_secs(60);
+    let calls: Vec<_> = [-1, 0, 1]
+        .into_iter()
+        .zip(1..)
+        .map(|(second, number)| {
+            let start = boundary + SignedDuration::from_secs(second);
+            build(number, start, "inbound", &["7"], &["callRecording"])
+        })
+        .collect();
+    for is_inclusive in [false, true] {
+        let remote = FakeRemote::new([]);
+        let all = calls.clone();
+        remote.lie(move |request, _| {
+            let window = request.window;
+            let shown = all.iter().filter(|call| {
+                window.contains(call.start) || is_inclusive && call.start == window.to
+            });
+            Some(Ok(page_of(shown.cloned(), None)))
+        });
+        let settings = Settings {
+            window: WindowSpec::Days(14),
+            refresh: REFRESH * 60,
+            ..settings()
+        };
+        let mount = Mount::new(&remote, settings);
+        let searched = mount.listed().await;
+        let on_boundary = remote
+            .searches()
+            .iter()
+            .any(|asked| asked.window.to == boundary);
+        assert!(on_boundary, "no search ends where the call is");
+        assert_eq!(
+            searched
+                .iter()
+                .collect::<std::collections::HashSet<_>>()
+                .len(),
+            3
+        );
+        mount.pass(REFRESH * 60 * 25).await;
+        assert_eq!(mount.listed().await.len(), 3, "it was judged to be gone");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hostile_ids_and_a_hundred_thousand_items_make_names_that_are_apart() {
+    let item = |key: &str| {
+        serde_json::json!({"contentKey": key, "type": "../../etc/passwd",
+            "contentType": "application/json\u{0}/../x", "contentLength": -5, "lastModified": "no time"})
+    };
+    let many = (0..100_000).map(|n| item(&format!("../{n}")));
+    let odd = [
+        "..",
+        "-rf",
+        "\n",
+        "\u{0}",
+        "a/b",
+        "%2e%2e",
+        "\u{202e}gnp.exe",
+        "",
+    ]
+    .map(item);
+    let long = item(&"k".repeat(5000));
+    let content: Vec<_> = many.chain(odd).chain([long]).collect();
+    let json = serde_json::json!({"guid": guid(1).to_string(), "start": (base() - REFRESH).to_string(),
+        "direction": "../up", "handlingAgents": [{"id": "../../root"}], "content": content});
+    let hostile = Interaction::from_json(&json.to_string()).unwrap();
+    let remote = FakeRemote::new([hostile]);
+    let mount = Mount::new(&remote, settings());
+    assert_eq!(mount.listed().await, [guid(1)]);
+    let known = mount.catalogue.interaction(guid(1)).unwrap().unwrap();
+    let mut names = std::collections::HashSet::new();
+    for place in 0..known.interaction.items.len() {
+        let name = known.names.name(place).unwrap();
+        assert!(name.len() <= 255 && !name.starts_with(['.', '-']), "{name}");
+        assert!(
+            name.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-%".contains(&b))
+        );
+        assert!(names.insert(name.to_owned()), "twice: {name}");
+    }
+    assert!(names.len() > 100_000);
+    assert_eq!(mount.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn unreadable_objects_are_counted_and_judge_nobody() {
     let remote = FakeRemote::new([ago(1, 5)]);
     let mount = Mount::new(&remote, settings());

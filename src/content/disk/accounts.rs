@@ -4,7 +4,7 @@
 //! stale row can cost room or a fetch, never a wrong byte. Names nothing: GUID and key are hashes.
 //! All calls may block.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -214,6 +214,15 @@ impl Accounts {
             )
             .optional()
             .map(|bytes| bytes.unwrap_or(0).max(0).cast_unsigned())
+    }
+
+    /// The interactions, hashed, of which any bytes are held.
+    pub(crate) fn held_guids(&self) -> rusqlite::Result<HashSet<u64>> {
+        let database = self.lock();
+        let mut statement =
+            database.prepare("SELECT DISTINCT guid FROM versions WHERE bytes > 0")?;
+        let guids = statement.query_map([], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))?;
+        guids.collect()
     }
 
     /// All true sizes that metadata don't give.
