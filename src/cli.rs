@@ -21,7 +21,6 @@ use crate::failure::Failure;
 /// a cache. Try it without an account: interactionfs demo
 #[derive(Parser)]
 #[command(name = "interactionfs", version, max_term_width = 100)]
-#[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -87,6 +87,10 @@ fn list(accounts: &[PathBuf]) -> Result<(), Failure> {
     for account in accounts {
         let versions =
             inspect::list(&content(account)).map_err(|error| unusable(account, &error))?;
+        // An attempt to mount that was refused leaves an empty one.
+        if versions.is_empty() && !account.join(CATALOGUE[0]).exists() {
+            continue;
+        }
         let held = versions.iter().map(|version| version.held).sum();
         // Writing to a String can't fail.
         let _ = writeln!(

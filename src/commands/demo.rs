@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Demo) -> Result<(), Failure> {
         return Ok(());
     };
     let served = configuration(&mountpoint, &place, &running).and_then(|config| {
-        let hints = hints(&mountpoint.display().to_string());
+        let hints = hints(&mountpoint.display().to_string(), &program());
         daemon::serve(config, move || {
             // The mount is what matters, not whether anybody reads this.
             let _ = super::print(&hints);
@@ -51,23 +51,42 @@ fn configuration(
         .with_flag("api-url", running.api_url())
         .with_flag("auth-url", running.auth_url())
         .with_flag("client-id", running.client_id())
-        .with_flag("since", "30d")
         .with_flag("sidecars", "yes")
         .with_flag("source", "interactionfs-demo")
         .with_flag("cache-dir", place.cache().to_string_lossy());
     Config::resolve(mountpoint, &given, &environment)
 }
 
-fn hints(mountpoint: &str) -> String {
+/// How this program is called: a demo is mostly run before anything is installed.
+fn program() -> String {
+    let Ok(this) = std::env::current_exe() else {
+        return "interactionfs".to_owned();
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|directory| directory.join("interactionfs"))
+        .find(|candidate| candidate.is_file());
+    let is_installed = found
+        .and_then(|found| found.canonicalize().ok())
+        .is_some_and(|found| found == this);
+    if is_installed {
+        "interactionfs".to_owned()
+    } else {
+        this.display().to_string()
+    }
+}
+
+fn hints(mountpoint: &str, program: &str) -> String {
     format!(
         "Sample interactions are mounted on {mountpoint}\n\nTry in another terminal:\n  \
          cd {mountpoint}\n  \
          ls by-date/*                          # the calls and chats of each day\n  \
          ls -l by-date/*/*/                    # what belongs to each of them\n  \
          grep -r refund text/                  # who said it, and when\n  \
-         mpv by-date/*/*/callRecording.wav     # or ffplay, aplay, vlc: any player, and seek in it\n  \
-         getfattr -d by-date/*/*               # what is known of each\n  \
-         interactionfs status {mountpoint}     # requests made, bytes from the cache\n\n\
+         ffplay 2480*/callRecording.wav        # or mpv, vlc: any player, and seek in it\n  \
+         getfattr -d by-date/*/*               # what is known of each\n\n\
+         Requests made, and bytes from the cache:\n  \
+         {program} status {mountpoint}\n\n\
          Ctrl-C unmounts and leaves nothing behind.\n"
     )
 }

@@ -73,15 +73,32 @@ impl Environment {
             .map(|directory| directory.join("interactionfs"))
     }
 
-    /// A path as seen from the directory that the program was started in: the daemon changes to another.
+    /// A path as seen from the directory that the program was started in: the daemon changes to another. `~/` is the
+    /// home directory, also where no shell has replaced it: in a file, and behind the `=` of a flag.
     pub fn absolute(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.directory.join(path)
+        let path = path.as_ref();
+        match (path.strip_prefix("~"), self.directory_variable("HOME")) {
+            (Ok(below), Some(home)) => home.join(below),
+            _ => self.directory.join(path),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tilde_is_the_home_directory() {
+        let environment = Environment::new([("HOME", "/home/someone")]);
+        assert_eq!(
+            environment.absolute("~/.vcc-secret"),
+            PathBuf::from("/home/someone/.vcc-secret")
+        );
+        assert!(environment.absolute("~someone/x").ends_with("~someone/x"));
+        let homeless = Environment::new::<&str, &str>([]);
+        assert!(homeless.absolute("~/x").ends_with("~/x"));
+    }
 
     #[test]
     fn the_cache_directory_follows_the_xdg_rules() {

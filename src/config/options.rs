@@ -134,7 +134,10 @@ pub const OPTIONS: &[OptionSpec] = &[
         "LIST",
         None,
         TREE,
-        "Show only these types of content. Example: --types transcript,callRecording",
+        "Show only these types of content, spelt as the API does: callRecording, transcript, chatTranscript, voicemail, \
+         screenRecording, videoRecording, ivrAudioRecording, attachment, interactionLog, conversationSummary, \
+         categorizationResult, sentimentSummary. text/ is made of transcript and chatTranscript. Example: \
+         --types transcript,callRecording",
     ),
     option(
         "direction",

@@ -35,6 +35,10 @@ pub(super) async fn try_credentials(http: &HttpRemote) -> Result<(), Failure> {
             RemoteError::Unreachable(reason) | RemoteError::Connection(reason) => format!(
                 "the token server can't be reached ({reason}): check the network, --region or --auth-url, and any proxy"
             ),
+            RemoteError::Status(status @ 400..500) => format!(
+                "no token could be had (status {status}): check --auth-url, which is the whole address of the token \
+                 endpoint, or --region"
+            ),
             other => format!("no token could be had: {other}; 'interactionfs doctor' looks closer"),
         })
     })

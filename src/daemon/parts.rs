@@ -299,7 +299,8 @@ fn prepare_directory(directory: &Path) -> Result<AccountLock, Failure> {
         content::disk::own_directory(directory).and_then(|()| AccountLock::share(directory));
     let lock = locked.map_err(|error| {
         Failure::found(format!(
-            "the cache directory can't be used ({error}): choose another with --cache-dir, or --no-disk-cache"
+            "the cache directory {} can't be used ({error}): choose another with --cache-dir, or --no-disk-cache",
+            directory.parent().unwrap_or(directory).display()
         ))
     })?;
     lock.ok_or_else(|| {

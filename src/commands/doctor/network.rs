@@ -296,6 +296,9 @@ fn credentials_refused(error: &RemoteError) -> String {
         RemoteError::Unauthorized { reason } => format!(
             "refused ({reason}): check --client-id, the secret and --region against the admin portal (API Credentials)"
         ),
+        RemoteError::Status(status) if (400..500).contains(status) => format!(
+            "{error}: this is not the token endpoint; check --auth-url, which is the whole address, or --region"
+        ),
         _ => format!("{error}: {}", advice(error)),
     }
 }

@@ -95,10 +95,10 @@ impl Report {
                 super::super::print("\nA mount will work; the warnings say what could be better.\n")
             }
             (1, _) => Err(Failure::found(
-                "one check failed: the line above says what to do",
+                "one check failed: the line that begins with 'fail' says what to do",
             )),
             (failures, _) => Err(Failure::found(format!(
-                "{failures} checks failed: the lines above say what to do"
+                "{failures} checks failed: the lines that begin with 'fail' say what to do"
             ))),
         }
     }
