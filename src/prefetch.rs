@@ -2,7 +2,7 @@
 //!
 //! An [`Order`] says what; [`Prefetcher::start`] does it and tells how it goes, as [`Event`]s. A running mount does it
 //! when it is asked over its control socket, and the command does it by itself without a mount; both by this
-//! module, which knows what exists, what is held and the pace only as narrow traits ([`sources`]). It promises that
+//! module, which knows what exists, what is held and the pace only as narrow traits (`sources`). It promises that
 //! what is held is not asked for again, that a file costs one request for each hole in what is held of it, and that
 //! dropping the events ends the work.
 //!
