@@ -13,6 +13,7 @@ mod recent;
 mod refresh;
 mod schedule;
 mod schema;
+mod sealed;
 mod search;
 mod settings;
 mod state;
@@ -39,9 +40,11 @@ use crate::model::{
     AgentId, Day, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow,
 };
 use crate::remote::RemoteError;
+use crate::seal::CacheKey;
 use coverage::Coverage;
 use ingest::Judged;
 use recent::{Recent, Remembered};
+use sealed::SealedFile;
 use store::{Shown, Store};
 
 /// An interaction with the names its items have.
@@ -150,6 +153,8 @@ pub struct KeptDay {
 #[derive(Debug)]
 pub struct Catalogue {
     store: Store,
+    /// Where it is written, if it is kept sealed.
+    sealed: Option<SealedFile>,
     recent: Mutex<Recent>,
     view: Mutex<View>,
     /// Held while a write and its announcement are made, so that changes are announced in their order.
@@ -173,6 +178,8 @@ struct Writes {
     scrub_due: bool,
     /// SQLite's mark of what other processes wrote.
     data_version: i64,
+    /// How many rows SQLite had changed when a sealed catalogue was written last.
+    saved: Option<u64>,
 }
 
 impl std::fmt::Debug for dyn Changes {
@@ -188,6 +195,47 @@ impl Catalogue {
     /// [`CatalogueError`] when the file can't be read or written.
     pub fn open(path: &Path) -> Result<Self, CatalogueError> {
         Self::with(Store::open(path)?)
+    }
+
+    /// Opens or makes the catalogue that is sealed with `key` at `path` (0600); one that the key doesn't open is replaced
+    /// by an empty one. It lives in memory until [`Self::save`] writes it.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] when SQLite refuses.
+    pub fn open_sealed(path: &Path, key: &CacheKey) -> Result<Self, CatalogueError> {
+        let file = SealedFile::new(path, key);
+        let store = match file.load().map(|database| Store::restored(&database)) {
+            Some(Ok(store)) => store,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "the sealed catalogue can't be used and is built anew");
+                Store::in_memory()?
+            }
+            None => Store::in_memory()?,
+        };
+        let catalogue = Self::with(store)?;
+        catalogue.writes().saved = Some(catalogue.store.changes());
+        Ok(Self {
+            sealed: Some(file),
+            ..catalogue
+        })
+    }
+
+    /// Writes a sealed catalogue, if it has changed since it was written last; others are on disk already, or are to
+    /// leave nothing there. Writes the disk.
+    ///
+    /// # Errors
+    /// [`CatalogueError`] when it can't be written; what was written before stays.
+    pub fn save(&self) -> Result<(), CatalogueError> {
+        let Some(file) = &self.sealed else {
+            return Ok(());
+        };
+        let mut writes = self.writes();
+        let changes = self.store.changes();
+        if writes.saved != Some(changes) {
+            file.save(&self.store.serialized()?)?;
+            writes.saved = Some(changes);
+        }
+        Ok(())
     }
 
     /// A catalogue that lives in memory only.
@@ -207,8 +255,10 @@ impl Catalogue {
                 // The last process may have been killed between a removal and its scrubbing.
                 scrub_due: store.is_on_disk(),
                 data_version,
+                saved: None,
             }),
             store,
+            sealed: None,
             recent: Mutex::new(Recent::new()),
             view: Mutex::new(View {
                 filter: SearchFilter::default(),

@@ -28,6 +28,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::catalogue::WindowSpec;
 use crate::failure::Failure;
 use crate::model::{AgentId, Direction, ItemType, Personal, SearchFilter};
+use crate::seal::CacheKey;
 
 pub use environment::Environment;
 pub use given::{Given, Origin, Value};
@@ -39,6 +40,9 @@ use values::Expected;
 
 /// The smallest `--memory` and `--cache-size` that make sense, in bytes.
 const SIZE_MINIMUM: u64 = 1 << 20;
+
+/// What the directories of sealed caches begin with, below their account's.
+pub const SEALED: &str = "sealed-";
 
 /// A mount, ready to be made.
 #[derive(Clone, Debug)]
@@ -77,6 +81,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// The disk tier and the catalogue's place; `None` writes nothing to disk.
     pub disk: Option<DiskCache>,
+    /// What the cache is sealed with, if it is.
+    pub cache_key: Option<CacheKey>,
     /// How long content is kept since it was fetched, and how old a catalogue an offline mount shows.
     pub cache_max_age: Duration,
     /// Let other users in.
@@ -163,12 +169,6 @@ impl Config {
         given: &Given,
         environment: &Environment,
     ) -> Result<Self, Failure> {
-        if let Some(value) = given.get("cache-key-file") {
-            return Err(value.refused(
-                "encryption of the cache is not available in this version: leave the option out, or use \
-                 --no-disk-cache or an encrypted disk",
-            ));
-        }
         let path = |text: &str| non_empty(text).map(|text| environment.absolute(text));
         let offline = given.switch("offline")?;
         let mut config = Self {
@@ -192,6 +192,7 @@ impl Config {
             offline,
             memory_bytes: given.read("memory", at_least_minimum)?,
             disk: disk(given, environment)?,
+            cache_key: None,
             cache_max_age: given.read("cache-max-age", values::duration)?,
             allow_other: given.switch("allow-other")?,
             uid: given
@@ -214,6 +215,9 @@ impl Config {
                 "--offline shows what is cached on disk, and --no-disk-cache has nothing there: leave one out",
             ));
         }
+        if let Some(value) = given.get("cache-key-file") {
+            config.cache_key = Some(secret::cache_key(&value.text, environment)?);
+        }
         if !offline {
             let source = SecretSource::find(given, environment)?;
             config.secret = Some(source.read()?);
@@ -228,6 +232,16 @@ impl Config {
         self.disk
             .as_ref()
             .map(|disk| disk.directory.join(self.account.fingerprint()))
+    }
+
+    /// Where catalogue and content are, in or below the account's directory: each key that they are sealed with has a
+    /// place of its own, so another key finds nothing. `None` when nothing is written to disk.
+    pub fn cache_directory(&self) -> Option<PathBuf> {
+        let directory = self.account_directory()?;
+        Some(match &self.cache_key {
+            Some(key) => directory.join(format!("{SEALED}{}", key.name())),
+            None => directory,
+        })
     }
 }
 

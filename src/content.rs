@@ -50,6 +50,7 @@ use self::flight::State;
 use self::shared::Shared;
 use crate::model::{ContentId, ContentKey, Guid, Interaction, Item};
 use crate::remote::{Remote, RemoteError, Terms};
+use crate::seal::CacheKey;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -63,6 +64,8 @@ pub struct Settings {
 /// How the disk tier is set up.
 #[derive(Clone, Debug)]
 pub struct DiskSettings {
+    /// What blocks are sealed with, if they are.
+    pub key: Option<CacheKey>,
     /// This account's own directory; made 0700 if missing.
     pub directory: PathBuf,
     /// Bytes kept; the least recently used versions go first.

@@ -8,6 +8,7 @@ mod ending;
 mod first_contact;
 mod parts;
 mod prefetch;
+mod snapshots;
 mod special;
 mod status;
 mod sweep;

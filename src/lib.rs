@@ -16,7 +16,7 @@
 //! | words | [`model`] | plain values and pure rules |
 //!
 //! Beside them: [`config`] turns flags, environment and file into validated data; [`control`] is the socket
-//! over which a running mount is asked; [`metrics`] says the same to Prometheus; [`account_lock`] keeps `cache purge` and mounts apart; [`telemetry`] is the
+//! over which a running mount is asked; [`metrics`] says the same to Prometheus; [`seal`] encrypts what is cached, if there is a key; [`account_lock`] keeps `cache purge` and mounts apart; [`telemetry`] is the
 //! log; [`failure`] is how a command ends badly;
 //! `emulator` (a feature) is the API's other side, for `demo` and the tests, and shares no type with the
 //! client.
@@ -38,6 +38,7 @@ pub mod metrics;
 pub mod model;
 pub mod prefetch;
 pub mod remote;
+pub mod seal;
 pub mod telemetry;
 pub mod text;
 pub mod tree;

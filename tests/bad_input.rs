@@ -69,7 +69,6 @@ fn what_is_typed_wrong_exits_with_2() {
             &["--api-url", "http://example.com/"],
             "--api-url: plain http",
         ),
-        (&["--cache-key-file", "/key"], "encryption of the cache"),
         (&["--client-secret", "hunter2"], "--client-secret-file"),
         (&["--memory"], "--memory"),
         (&["--file-mode", "rwx"], "--file-mode: an octal mode"),

@@ -203,3 +203,52 @@ fn the_service_manager_hears_of_a_mount_that_answers() {
     assert!(common::wait_for_exit(&mut daemon).success());
     assert!(!common::is_mounted(&mountpoint));
 }
+
+#[test]
+fn an_encrypted_cache_serves_its_key_and_shows_nothing() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let directory = tempfile::TempDir::new().unwrap();
+    let cache = directory.path().join("cache");
+    let with_key = |name: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, format!("{name}: thirty-two digits or so\n")).unwrap();
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, owner_only).unwrap();
+        MountBuilder::new(&server)
+            .cache(&cache)
+            .option(format!("--cache-key-file={}", path.display()))
+    };
+    let mount = with_key("one").mount();
+    let recording = std::fs::read(mount.path(CALL).join("callRecording.wav")).unwrap();
+    let transcript = std::fs::read(mount.path(CALL).join("transcript.json")).unwrap();
+    assert!(String::from_utf8_lossy(&transcript).contains("refund"));
+    mount.unmount();
+
+    let written = Command::new("grep")
+        .args(["-r", "-l", "-a", "-i", "-e", "refund", "-e", CALL])
+        .arg(&cache)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&written.stdout), "");
+
+    let before = server.all_requests();
+    let mount = with_key("one").option("--offline").mount();
+    let again = std::fs::read(mount.path(CALL).join("callRecording.wav")).unwrap();
+    assert!(again == recording);
+    assert_eq!(
+        mount
+            .shell("grep -ric refund text/ | grep -vc ':0$'")
+            .trim(),
+        "1"
+    );
+    mount.unmount();
+    let mount = with_key("two").option("--offline").mount();
+    assert_eq!(
+        errno(std::fs::metadata(mount.path(CALL))),
+        rustix::io::Errno::NOENT.raw_os_error()
+    );
+    assert_eq!(server.all_requests(), before);
+}

@@ -66,6 +66,7 @@ fn assemble(server: &Running, directory: &Path) -> Parts {
         ContentSettings {
             memory_bytes: 1 << 20,
             disk: Some(DiskSettings {
+                key: None,
                 directory: directory.join("content"),
                 size_bytes: 1 << 30,
                 max_age: Duration::from_secs(86_400),

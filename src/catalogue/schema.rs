@@ -105,6 +105,15 @@ pub(super) fn open_in_memory() -> Result<Connection, CatalogueError> {
     Ok(connection)
 }
 
+/// Fills a catalogue in memory with a database that was serialized, brought up to date.
+pub(super) fn restore(connection: &mut Connection, database: &[u8]) -> Result<(), CatalogueError> {
+    let unusable = |error: OpenError| CatalogueError(error.to_string());
+    connection.deserialize_read_exact("main", database, database.len(), false)?;
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    migrate(connection).map_err(unusable)?;
+    probe(connection).map_err(unusable)
+}
+
 /// One more connection, which only reads.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     // Not opened read-only: the first reader after a crash may have to recover the log's index.

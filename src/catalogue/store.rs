@@ -74,6 +74,23 @@ impl Store {
         })
     }
 
+    /// A catalogue in memory, as [`Self::serialized`] gave it.
+    pub(super) fn restored(database: &[u8]) -> Result<Self, CatalogueError> {
+        let store = Self::in_memory()?;
+        schema::restore(&mut store.writer(), database)?;
+        Ok(store)
+    }
+
+    /// All of the database, as one piece.
+    pub(super) fn serialized(&self) -> Result<Vec<u8>, CatalogueError> {
+        Ok(self.writer().serialize("main")?.to_vec())
+    }
+
+    /// How many rows the writer has changed so far.
+    pub(super) fn changes(&self) -> u64 {
+        self.writer().total_changes()
+    }
+
     /// Whether the catalogue is in a file.
     pub(super) fn is_on_disk(&self) -> bool {
         self.path.is_some()

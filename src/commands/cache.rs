@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::account_lock::AccountLock;
 use crate::cli::{Cache, CacheAction};
-use crate::config::{Environment, values};
+use crate::config::{Environment, SEALED, values};
 use crate::content::disk::inspect;
 use crate::failure::Failure;
 
@@ -85,8 +85,7 @@ fn accounts(directory: &Path) -> io::Result<Vec<PathBuf>> {
 fn list(accounts: &[PathBuf]) -> Result<(), Failure> {
     let mut text = String::new();
     for account in accounts {
-        let versions =
-            inspect::list(&content(account)).map_err(|error| unusable(account, &error))?;
+        let versions = versions(account).map_err(|error| unusable(account, &error))?;
         // An attempt to mount that was refused leaves an empty one.
         if versions.is_empty() && !account.join(CATALOGUE[0]).exists() {
             continue;
@@ -147,7 +146,10 @@ fn each(
 }
 
 fn verify(account: &Path) -> io::Result<String> {
-    let found = inspect::verify(&content(account), |_, _| ())?;
+    let mut found = inspect::Verified::default();
+    for place in places(account)? {
+        found.add(inspect::verify(&content(&place), |_, _| ())?);
+    }
     let damage = match (found.bad_blocks, found.unreadable_versions) {
         (0, 0) => "all sound".to_owned(),
         (blocks, files) => format!(
@@ -162,7 +164,11 @@ fn verify(account: &Path) -> io::Result<String> {
 
 /// Removes what was not used for so long; without an age everything, the catalogue too.
 fn purge(account: &Path, unused_for: Option<Duration>) -> io::Result<String> {
-    let removed = inspect::purge(&content(account), unused_for)?;
+    let places = places(account)?;
+    let mut removed = 0;
+    for place in &places {
+        removed += inspect::purge(&content(place), unused_for)?;
+    }
     if unused_for.is_some() {
         return Ok(format!("{removed} files removed"));
     }
@@ -171,14 +177,41 @@ fn purge(account: &Path, unused_for: Option<Duration>) -> io::Result<String> {
         _ => Ok(()),
     };
     missing_is_fine(std::fs::remove_dir_all(content(account)))?;
+    for sealed in places.iter().filter(|place| *place != account) {
+        missing_is_fine(std::fs::remove_dir_all(sealed))?;
+    }
     for name in CATALOGUE {
         missing_is_fine(std::fs::remove_file(account.join(name)))?;
     }
     Ok(format!("{removed} files and the catalogue removed"))
 }
 
-fn content(account: &Path) -> PathBuf {
-    account.join("content")
+/// Where an account's caches are: its own directory, and one below it for each key that a cache is sealed with.
+fn places(account: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut places = vec![account.to_owned()];
+    for entry in std::fs::read_dir(account)? {
+        let entry = entry?;
+        let is_sealed = entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(SEALED.as_bytes());
+        if is_sealed && entry.file_type()?.is_dir() {
+            places.push(entry.path());
+        }
+    }
+    Ok(places)
+}
+
+fn versions(account: &Path) -> io::Result<Vec<inspect::Listing>> {
+    let mut versions = Vec::new();
+    for place in places(account)? {
+        versions.extend(inspect::list(&content(&place))?);
+    }
+    Ok(versions)
+}
+
+fn content(place: &Path) -> PathBuf {
+    place.join("content")
 }
 
 /// As much of an account's name as tells it from others.

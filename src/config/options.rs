@@ -240,8 +240,8 @@ pub const OPTIONS: &[OptionSpec] = &[
         "FILE",
         None,
         CACHE,
-        "Encrypt the cache with the key in this file. Not available in this version: the option is refused, so that \
-         nobody takes a plain cache for an encrypted one",
+        "Encrypt the cache and the catalogue with the key in this file (chmod 600; 'openssl rand -hex 32' makes one). \
+         Another key finds an empty cache. What is encrypted is read through the daemon, never by passthrough",
     ),
     switch(
         "no-disk-cache",

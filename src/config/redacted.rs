@@ -56,6 +56,9 @@ pub fn redacted_toml(config: &Config) -> String {
     } else {
         toml.bare("no-disk-cache", true);
     }
+    if config.cache_key.is_some() {
+        toml.0.push_str("# cache-key-file is given\n");
+    }
     toml.text("cache-max-age", &duration_text(config.cache_max_age));
     toml.bare("foreground", config.foreground);
     toml.bare("allow-other", config.allow_other);

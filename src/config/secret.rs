@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use crate::failure::Failure;
+use crate::seal::{CacheKey, SHORTEST};
 
 use super::environment::Environment;
 use super::given::{Given, Origin};
@@ -94,10 +95,38 @@ impl SecretSource {
 }
 
 fn read_file(path: &Path, guarded: bool) -> Result<SecretString, Failure> {
+    let bytes = read_guarded(path, guarded, "client secret", "client-secret-file")?;
+    trimmed(&bytes).map_err(|what| {
+        Failure::found(format!("the client secret file {}: {what}", path.display()))
+    })
+}
+
+/// The key that the cache is sealed with, from a file that others must not be able to read.
+///
+/// # Errors
+/// A file that can't be read, that everybody can read, or that holds too little to be a key.
+pub(super) fn cache_key(text: &str, environment: &Environment) -> Result<CacheKey, Failure> {
+    let path = environment.absolute(text);
+    let is_credential = environment
+        .directory_variable("CREDENTIALS_DIRECTORY")
+        .is_some_and(|directory| path.starts_with(directory));
+    let bytes = read_guarded(&path, !is_credential, "cache key", "cache-key-file")?;
+    let end = bytes
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\r' | b'\n'));
+    CacheKey::of(&bytes[..end.map_or(0, |last| last + 1)]).ok_or_else(|| {
+        Failure::found(format!(
+            "the cache key file {} holds less than {SHORTEST} bytes: make a key with 'openssl rand -hex 32'",
+            path.display()
+        ))
+    })
+}
+
+fn read_guarded(path: &Path, guarded: bool, what: &str, option: &str) -> Result<Vec<u8>, Failure> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
         Failure::found(format!(
-            "the client secret file {shown} can't be read ({error}): check --client-secret-file and who may read it"
+            "the {what} file {shown} can't be read ({error}): check --{option} and who may read it"
         ))
     };
     let file = File::open(path).map_err(unreadable)?;
@@ -105,21 +134,19 @@ fn read_file(path: &Path, guarded: bool) -> Result<SecretString, Failure> {
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(Failure::found(format!(
-            "the client secret file {shown} is not a file: check --client-secret-file"
+            "the {what} file {shown} is not a file: check --{option}"
         )));
     }
     if guarded && metadata.mode() & 0o004 != 0 {
         return Err(Failure::found(format!(
-            "the client secret file {shown} can be read by everybody: run 'chmod 600 {shown}', and consider making \
-             a new secret"
+            "the {what} file {shown} can be read by everybody: run 'chmod 600 {shown}', and consider making a new one"
         )));
     }
     let mut bytes = Vec::new();
     file.take(SIZE_LIMIT + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    trimmed(&bytes)
-        .map_err(|what| Failure::found(format!("the client secret file {shown}: {what}")))
+    Ok(bytes)
 }
 
 fn trimmed(bytes: &[u8]) -> Result<SecretString, &'static str> {
@@ -200,6 +227,28 @@ mod tests {
             read(&Given::default(), &nothing).unwrap_err().kind,
             FailureKind::Typed
         );
+    }
+
+    #[test]
+    fn a_cache_key_is_guarded_like_a_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let nothing = Environment::new::<&str, &str>([]);
+        let open = secret_file(directory.path(), "open", 0o644);
+        let refused = cache_key(&open, &nothing).unwrap_err();
+        assert!(refused.message.contains("chmod 600"), "{refused}");
+        let short = secret_file(directory.path(), "short", 0o600);
+        let refused = cache_key(&short, &nothing).unwrap_err();
+        assert!(refused.message.contains("openssl rand"), "{refused}");
+        let missing = cache_key("/nonexistent/key", &nothing).unwrap_err();
+        assert_eq!(missing.kind, FailureKind::Found);
+
+        let write = |text: &str| {
+            std::fs::write(&short, text).unwrap();
+            cache_key(&short, &nothing).unwrap().name()
+        };
+        let name = write("0123456789abcdef0123456789abcdef");
+        assert_eq!(name, write("0123456789abcdef0123456789abcdef\n"));
+        assert_ne!(name, write("0123456789abcdef0123456789abcdee"));
     }
 
     #[test]

@@ -110,7 +110,6 @@ fn mistakes_name_what_was_typed_and_exit_with_2() {
         ("memory", "lots", "--memory: a size such as"),
         ("memory", "1KiB", "--memory: at least 1MiB"),
         ("cache-size", "10", "--cache-size: at least 1MiB"),
-        ("cache-key-file", "/key", "--cache-key-file: encryption"),
         ("uid", "root", "--uid: a whole number"),
         ("file-mode", "0999", "--file-mode: an octal mode"),
         ("log-level", "loud", "--log-level: "),
@@ -196,7 +195,7 @@ fn the_installed_configuration_names_every_option_with_its_default_and_is_read_a
     }
     let one_by_one = keys.iter().map(|line| file::parse(path, line).unwrap());
     for (line, given) in keys.iter().zip(one_by_one) {
-        // Those that need another beside them, and the one that is refused.
+        // Those that need another beside them, or a file.
         if [
             "api-url",
             "auth-url",

@@ -446,11 +446,13 @@ mod tests {
             directory: directory.path().to_owned(),
             size_bytes: 1 << 30,
             max_age: Duration::from_secs(1000),
+            key: None,
         })
         .unwrap();
         let header = map::Header {
             fingerprint: 7,
             size: 1000,
+            is_sealed: false,
             validator: crate::remote::Validator::default(),
         };
         store::create(directory.path(), &header).unwrap();

@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use super::first_contact;
+use super::snapshots;
 use super::special::Special;
 use super::status::{Sources as StatusSources, Status};
 use super::sweep::Sweep;
@@ -29,6 +30,7 @@ use crate::remote::{
     AuthMethod, Endpoints, HttpRemote, OfflineRemote, Remote, SecretSlot,
     Settings as RemoteSettings,
 };
+use crate::seal::CacheKey;
 use crate::text;
 use crate::tree::TextForm;
 
@@ -57,6 +59,9 @@ pub(super) struct Parts {
     prefetcher: Option<Arc<Prefetcher>>,
     /// Only a mount sweeps: it has the time.
     sweep: Option<AbortHandle>,
+    /// Writes a sealed catalogue.
+    snapshots: Option<AbortHandle>,
+    catalogue: Arc<Catalogue>,
     /// Keeps others from deleting what is cached.
     _lock: Option<AccountLock>,
 }
@@ -84,7 +89,8 @@ impl Parts {
             Some(directory) => Some(prepare_directory(directory)?),
             None => None,
         };
-        let catalogue = Arc::new(open_catalogue(directory.as_deref())?);
+        let cache = config.cache_directory();
+        let catalogue = Arc::new(open_catalogue(cache.as_deref(), config.cache_key.as_ref())?);
         let (http, client) = match &config.secret {
             Some(_) => {
                 let (http, client) = connect(config, directory.as_deref()).await?;
@@ -112,8 +118,9 @@ impl Parts {
                 disk: config
                     .disk
                     .as_ref()
-                    .zip(directory.as_ref())
+                    .zip(cache.as_ref())
                     .map(|(disk, directory)| DiskSettings {
+                        key: config.cache_key.clone(),
                         directory: directory.join("content"),
                         size_bytes: disk.size_bytes,
                         max_age: config.cache_max_age,
@@ -169,6 +176,10 @@ impl Parts {
             };
             tokio::spawn(sweep.keep()).abort_handle()
         });
+        let snapshots = config.cache_key.as_ref().map(|_| {
+            let changes = refresher.subscribe();
+            tokio::spawn(snapshots::keep(Arc::clone(&catalogue), changes)).abort_handle()
+        });
         let status = Arc::new(Status::new(StatusSources {
             config: Arc::clone(config),
             http,
@@ -179,7 +190,10 @@ impl Parts {
         let filesystem = FileSystem::new(
             announcer,
             Sources {
-                interactions: Arc::new(CatalogueInteractions::new(catalogue, refresher)),
+                interactions: Arc::new(CatalogueInteractions::new(
+                    Arc::clone(&catalogue),
+                    refresher,
+                )),
                 contents: Arc::new(EngineContents::new(Arc::clone(&engine))),
                 special: Arc::new(Special::new(config, Arc::clone(&status))),
                 render: Arc::new(render),
@@ -193,6 +207,8 @@ impl Parts {
             status,
             prefetcher,
             sweep,
+            snapshots,
+            catalogue,
             _lock: lock,
         })
     }
@@ -238,9 +254,10 @@ impl Parts {
 
     /// Writes what has to outlive the process.
     pub(super) async fn finish(&self) {
-        if let Some(sweep) = &self.sweep {
-            sweep.abort();
+        for task in [&self.sweep, &self.snapshots].into_iter().flatten() {
+            task.abort();
         }
+        snapshots::write(&self.catalogue).await;
         self.engine.shutdown().await;
     }
 }
@@ -310,10 +327,25 @@ fn prepare_directory(directory: &Path) -> Result<AccountLock, Failure> {
     })
 }
 
-fn open_catalogue(directory: Option<&Path>) -> Result<Catalogue, Failure> {
-    let opened = match directory {
-        Some(directory) => Catalogue::open(&directory.join("catalogue.sqlite")),
-        None => Catalogue::in_memory(),
+fn open_catalogue(directory: Option<&Path>, key: Option<&CacheKey>) -> Result<Catalogue, Failure> {
+    let opened = match (directory, key) {
+        (Some(directory), Some(key)) => {
+            // Its parent is the account's, which is ours already.
+            content::disk::own_directory(directory).map_err(|error| {
+                Failure::found(format!(
+                    "the sealed cache can't be made ({error}): choose another --cache-dir"
+                ))
+            })?;
+            let account = directory.parent().unwrap_or(directory);
+            if account.join("catalogue.sqlite").exists() {
+                warn!(
+                    "a cache of this account that is not encrypted is still there: 'interactionfs cache purge' removes it"
+                );
+            }
+            Catalogue::open_sealed(&directory.join("catalogue.sealed"), key)
+        }
+        (Some(directory), None) => Catalogue::open(&directory.join("catalogue.sqlite")),
+        (None, _) => Catalogue::in_memory(),
     };
     opened.map_err(|error| Failure::found(error.to_string()))
 }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
+use crate::seal::CacheKey;
 
 #[tokio::test(start_paused = true)]
 async fn offline_makes_no_request_and_hides_what_is_too_old() {
@@ -353,4 +354,49 @@ async fn a_clock_that_was_years_ahead_does_not_stop_the_searches() {
     assert_eq!(mount.listed().await, [guid(1), guid(2)]);
     mount.pass(Duration::from_secs(30)).await;
     assert_eq!(mount.requests(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sealed_catalogue_is_there_again_with_its_key_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.sealed");
+    let key = |material: &[u8]| CacheKey::of(material).unwrap();
+    let remote = FakeRemote::new([ago(1, 5), ago(2, 6)]);
+    let catalogue = Catalogue::open_sealed(&path, &key(b"0123456789abcdef")).unwrap();
+    let mount = Mount::on(catalogue, &remote, settings(), base());
+    assert_eq!(mount.listed().await.len(), 2);
+    mount.catalogue.save().unwrap();
+    drop(mount);
+    let requests = remote.searches().len();
+    let written = std::fs::read(&path).unwrap();
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    for plain in [&b"SQLite format"[..], b"inbound", guid(1).as_bytes()] {
+        assert!(!written.windows(plain.len()).any(|part| part == plain));
+    }
+
+    let again = Catalogue::open_sealed(&path, &key(b"0123456789abcdef")).unwrap();
+    assert!(again.interaction(guid(1)).unwrap().is_some());
+    again.save().unwrap();
+    assert_eq!(
+        std::fs::read(&path).unwrap(),
+        written,
+        "nothing has changed"
+    );
+    let mount = Mount::on(again, &remote, settings(), base());
+    assert_eq!(mount.listed().await.len(), 2);
+    assert_eq!(
+        remote.searches().len(),
+        requests,
+        "nothing was searched again"
+    );
+    drop(mount);
+
+    let other = Catalogue::open_sealed(&path, &key(b"another key, not the first")).unwrap();
+    assert!(other.is_empty());
+    std::fs::write(&path, &written[..written.len() - 1]).unwrap();
+    let damaged = Catalogue::open_sealed(&path, &key(b"0123456789abcdef")).unwrap();
+    assert!(damaged.is_empty());
 }

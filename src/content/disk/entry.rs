@@ -26,6 +26,7 @@ use super::{Disk, Identity, Job};
 use crate::content::block::{self, Blocks};
 use crate::model::ByteRange;
 use crate::remote::Validator;
+use crate::seal::Sealer;
 
 /// How long a stream waits for room in the writer's queue: a disk that writes nothing for so long is stuck.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ const READAHEAD: Option<NonZeroU64> = NonZeroU64::new(8 << 20);
 pub(crate) struct Entry {
     disk: Arc<Disk>,
     identity: Identity,
+    /// What its blocks are sealed with, if they are.
+    sealer: Option<Sealer>,
     state: Mutex<State>,
 }
 
@@ -69,9 +72,13 @@ pub(crate) struct Stored {
 
 impl Entry {
     pub(super) fn new(disk: Arc<Disk>, identity: Identity) -> Self {
+        let place = identity.fingerprint.to_le_bytes();
+        let key = disk.settings.key.as_ref();
+        let sealer = key.map(|key| key.sealer(b"block", &place));
         Self {
             disk,
             identity,
+            sealer,
             state: Mutex::default(),
         }
     }
@@ -97,7 +104,9 @@ impl Entry {
             self.disk.condemn(fingerprint);
             None
         } else {
+            // What is not sealed can't be ours when there is a key, whatever its checksums say.
             store::load(directory, fingerprint)
+                .filter(|found| found.header.is_sealed == self.sealer.is_some())
         };
         let mut state = self.lock();
         if state.is_loaded || state.is_retired || state.files.is_some() {
@@ -189,6 +198,23 @@ impl Entry {
             )
         };
         let whole = ByteRange::new(block::start_of(index), block::end_of(index, size))?;
+        if self.sealer.is_some() {
+            let slot = map::slot_of(index, size, true);
+            let mut buffer = vec![0; (slot.end - slot.start) as usize];
+            let read = rustix::io::preadv2(
+                &files.data,
+                &mut [IoSliceMut::new(&mut buffer)],
+                slot.start,
+                ReadWriteFlags::NOWAIT,
+            )
+            .ok()?;
+            if read != buffer.len() || part.end() > whole.end() {
+                return None;
+            }
+            let bytes = self.opened(index, buffer, is_verified, generation)?;
+            let skipped = (part.start() - whole.start()) as usize;
+            return Some(bytes.slice(skipped..skipped + part.len() as usize));
+        }
         let wanted = if is_verified { part } else { whole };
         let mut buffer = vec![0; wanted.len() as usize];
         let read = rustix::io::preadv2(
@@ -214,14 +240,14 @@ impl Entry {
     pub(crate) fn read(&self, index: u64, goes_on: bool) -> Option<Bytes> {
         let files = self.lock().files.clone();
         if goes_on && let Some(files) = files {
-            let from = block::start_of(index + 1);
+            let from = map::slot_of(index + 1, u64::MAX, self.sealer.is_some()).start;
             let _ = rustix::fs::fadvise(&files.data, from, READAHEAD, Advice::WillNeed);
         }
         self.read_one(index)
     }
 
     fn read_one(&self, index: u64) -> Option<Bytes> {
-        let (files, is_verified, range, generation) = {
+        let (files, is_verified, slot, generation) = {
             let state = self.lock();
             if let Some(bytes) = state.pending.get(&index) {
                 return Some(bytes.clone());
@@ -229,26 +255,43 @@ impl Entry {
             if !state.present.contains(index) {
                 return None;
             }
-            let range = ByteRange::new(block::start_of(index), block::end_of(index, state.size))?;
+            let slot = map::slot_of(index, state.size, self.sealer.is_some());
             let files = Arc::clone(state.files.as_ref()?);
             (
                 files,
                 state.verified.contains(index),
-                range,
+                slot,
                 state.generation,
             )
         };
-        let mut buffer = vec![0; range.len() as usize];
-        if files
-            .data
-            .read_exact_at(&mut buffer, range.start())
-            .is_err()
-        {
+        let mut buffer = vec![0; (slot.end - slot.start) as usize];
+        if files.data.read_exact_at(&mut buffer, slot.start).is_err() {
             self.refuse(index, generation);
             return None;
         }
-        let bytes = Bytes::from(buffer);
-        (is_verified || self.verify(index, &bytes, generation)).then_some(bytes)
+        self.opened(index, buffer, is_verified, generation)
+    }
+
+    /// A block as it came, of what is stored of it: verified if it wasn't, and opened if it is sealed.
+    fn opened(
+        &self,
+        index: u64,
+        stored: Vec<u8>,
+        is_verified: bool,
+        generation: u64,
+    ) -> Option<Bytes> {
+        if !is_verified && !self.verify(index, &stored, generation) {
+            return None;
+        }
+        let Some(sealer) = &self.sealer else {
+            return Some(stored.into());
+        };
+        let opened = sealer.open(index, stored);
+        if opened.is_none() {
+            // Sound, and yet it doesn't open: another key sealed it, and then all of it.
+            self.reset();
+        }
+        opened.map(Bytes::from)
     }
 
     /// Whether a block's bytes are what its checksum says; records the outcome.
@@ -329,7 +372,12 @@ impl Entry {
             return;
         }
         // Here, where the processor still has the bytes at hand, and not when the writer comes to them.
-        let sum = map::checksum(self.identity.fingerprint, index, &bytes);
+        // A sealed block's checksum is of what is stored, which is made by the writer.
+        let sum = if self.sealer.is_some() {
+            0
+        } else {
+            map::checksum(self.identity.fingerprint, index, &bytes)
+        };
         let generation = {
             let mut state = self.lock();
             if state.is_retired {
@@ -347,6 +395,7 @@ impl Entry {
             header: Header {
                 fingerprint: self.identity.fingerprint,
                 size,
+                is_sealed: self.sealer.is_some(),
                 validator: validator.clone(),
             },
             _room: room,
@@ -379,6 +428,10 @@ impl Entry {
     /// The whole version as one file, once all of it is verified. Starts a verification if that is all
     /// that is missing.
     pub(crate) fn complete_file(self: &Arc<Self>) -> Option<Arc<File>> {
+        // A sealed file is of no use to anybody else.
+        if self.sealer.is_some() {
+            return None;
+        }
         let mut state = self.lock();
         if let Some(file) = &state.complete {
             return Some(Arc::clone(file));
@@ -520,6 +573,7 @@ mod tests {
             directory: directory.path().to_owned(),
             size_bytes: 1 << 30,
             max_age: Duration::from_secs(1000),
+            key: None,
         })
         .unwrap();
         let identity = Identity {
@@ -537,6 +591,7 @@ mod tests {
         let header = Header {
             fingerprint: 7,
             size: 1000,
+            is_sealed: false,
             validator: Validator::default(),
         };
         store::create(directory.path(), &header).unwrap();

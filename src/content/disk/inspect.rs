@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::accounts::{self, Accounts};
 use super::{map, store};
 use crate::content::block;
+use crate::seal::OVERHEAD;
 
 /// One version in a cache directory. Nothing in it names an interaction or an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,16 @@ pub struct Verified {
     pub bad_blocks: u64,
     /// Versions whose map could not be read; they were removed.
     pub unreadable_versions: u64,
+}
+
+impl Verified {
+    /// Takes in what another verification found.
+    pub fn add(&mut self, other: Self) {
+        self.versions += other.versions;
+        self.good_blocks += other.good_blocks;
+        self.bad_blocks += other.bad_blocks;
+        self.unreadable_versions += other.unreadable_versions;
+    }
 }
 
 /// Lists the versions, most recently used first.
@@ -98,16 +109,16 @@ pub fn verify(directory: &Path, mut progress: impl FnMut(u64, u64)) -> io::Resul
 }
 
 fn verify_version(fingerprint: u128, loaded: &store::Loaded, outcome: &mut Verified) {
-    let size = loaded.header.size;
-    let mut buffer = vec![0; block::BLOCK as usize];
+    let (size, is_sealed) = (loaded.header.size, loaded.header.is_sealed);
+    let mut buffer = vec![0; block::BLOCK as usize + OVERHEAD];
     for (index, &sum) in loaded.checksums.iter().enumerate() {
         if sum == 0 {
             continue;
         }
         let index = index as u64;
-        let start = block::start_of(index);
-        let bytes = &mut buffer[..(block::end_of(index, size) - start) as usize];
-        let is_good = loaded.files.data.read_exact_at(bytes, start).is_ok()
+        let slot = map::slot_of(index, size, is_sealed);
+        let bytes = &mut buffer[..(slot.end - slot.start) as usize];
+        let is_good = loaded.files.data.read_exact_at(bytes, slot.start).is_ok()
             && map::checksum(fingerprint, index, bytes) == sum;
         if is_good {
             outcome.good_blocks += 1;

@@ -123,7 +123,7 @@ fn read_map(map: &File) -> Option<(Header, Vec<u64>)> {
 /// Opens a version's files to write to them, making them if they are missing or of no use.
 pub(crate) fn create(directory: &Path, header: &Header) -> io::Result<Loaded> {
     if let Some(loaded) = load(directory, header.fingerprint) {
-        if loaded.header.size == header.size {
+        if loaded.header.size == header.size && loaded.header.is_sealed == header.is_sealed {
             return Ok(loaded);
         }
         remove(directory, header.fingerprint);
@@ -138,7 +138,7 @@ pub(crate) fn create(directory: &Path, header: &Header) -> io::Result<Loaded> {
         map = own_file(&map_path, true)?;
     }
     let data = own_file(&data_path(directory, header.fingerprint), true)?;
-    data.set_len(header.size)?;
+    data.set_len(map::stored_length(header.size, header.is_sealed))?;
     // Another process may be doing the same: it writes the same bytes.
     map.write_all_at(&header.encode(), 0)?;
     Ok(Loaded {

@@ -9,11 +9,13 @@ use std::time::Duration;
 use super::fake::{Fake, MIB, engine, guid, in_a_minute, is_right, object, read};
 use crate::content::disk::inspect;
 use crate::content::{DiskSettings, Engine, Object, Traits};
+use crate::seal::CacheKey;
 
 const BLOCK: u64 = 128 << 10;
 
 fn settings(directory: &Path, size_bytes: u64) -> Option<DiskSettings> {
     Some(DiskSettings {
+        key: None,
         directory: directory.join("account"),
         size_bytes,
         max_age: Duration::from_secs(30 * 24 * 3600),
@@ -476,4 +478,65 @@ async fn a_cache_directory_is_listed_verified_and_emptied_without_an_engine() {
     );
     assert_eq!(inspect::purge(&account, None).unwrap(), 1);
     assert_eq!(inspect::list(&account).unwrap(), []);
+}
+
+fn sealed(directory: &Path, material: &[u8]) -> Option<DiskSettings> {
+    settings(directory, 1 << 30).map(|settings| DiskSettings {
+        key: CacheKey::of(material),
+        ..settings
+    })
+}
+
+#[tokio::test]
+async fn a_sealed_cache_is_read_with_its_key_and_tells_nothing_without() {
+    let directory = tempfile::tempdir().unwrap();
+    let size = 3 * MIB + 5;
+    let fake = quick(size);
+    let with = |material: &[u8]| engine(&fake, MIB, sealed(directory.path(), material));
+    let first = with(b"0123456789abcdef");
+    assert_eq!(
+        read(&object(&first, &fake).cursor(), 1, 0, size).await,
+        size
+    );
+    first.shutdown().await;
+    drop(first);
+    assert_eq!(fake.requests(), 1);
+
+    // Nothing of it lies there as it came.
+    let data = fs::read(files(directory.path(), "data").pop().unwrap()).unwrap();
+    for block in 0..size / BLOCK {
+        let plain = super::fake::bytes(1, block * BLOCK, block * BLOCK + 16);
+        assert!(!data.windows(16).any(|part| part == plain));
+    }
+    // Its blocks can be verified without the key.
+    let verified = inspect::verify(&directory.path().join("account"), |_, _| ()).unwrap();
+    assert_eq!((verified.good_blocks, verified.bad_blocks), (25, 0));
+
+    let again = with(b"0123456789abcdef");
+    let version = object(&again, &fake);
+    assert_eq!(read(&version.cursor(), 1, 0, size).await, size);
+    assert_eq!(read(&version.cursor(), 1, MIB + 3, 70_000).await, 70_000);
+    assert!(version.complete_file().is_none(), "no passthrough");
+    assert_eq!(fake.requests(), 1, "with its key it is all there");
+    drop((version, again));
+
+    let other = with(b"another key, not the first");
+    assert_eq!(
+        read(&object(&other, &fake).cursor(), 1, 0, size).await,
+        size
+    );
+    assert_eq!(fake.requests(), 2, "with another key nothing is");
+}
+
+#[tokio::test]
+async fn what_is_not_sealed_is_not_believed_when_there_is_a_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let fake = quick(MIB);
+    fill(&fake, directory.path()).await;
+    let with_key = engine(&fake, MIB, sealed(directory.path(), b"0123456789abcdef"));
+    assert_eq!(
+        read(&object(&with_key, &fake).cursor(), 1, 0, MIB).await,
+        MIB
+    );
+    assert_eq!(fake.requests(), 2);
 }

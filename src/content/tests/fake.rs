@@ -89,7 +89,7 @@ fn pattern() -> &'static Bytes {
 }
 
 /// What a content has from `start` to `end`, at most [`PERIOD`] bytes.
-fn bytes(content: u64, start: u64, end: u64) -> Bytes {
+pub(super) fn bytes(content: u64, start: u64, end: u64) -> Bytes {
     let from = (start + content * 7919) % PERIOD;
     pattern().slice(from as usize..(from + end - start) as usize)
 }

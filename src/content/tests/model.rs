@@ -289,6 +289,7 @@ async fn mount(seen: &Arc<Seen>, directory: Option<&Path>, seed: u64, operations
         seen: Arc::clone(seen),
     });
     let disk = directory.map(|directory| DiskSettings {
+        key: None,
         directory: directory.to_owned(),
         size_bytes: CACHE,
         max_age: Duration::from_secs(100_000),

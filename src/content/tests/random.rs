@@ -141,6 +141,7 @@ proptest! {
             fake.fault(fault);
         }
         let disk = DiskSettings {
+        key: None,
             directory: directory.path().join("account"),
             size_bytes: 3 * MIB,
             max_age: Duration::from_secs(1000),

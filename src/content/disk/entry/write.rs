@@ -9,7 +9,6 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Entry;
-use crate::content::block;
 use crate::content::disk::map::{self, Header};
 
 /// A block on its way to the disk.
@@ -48,14 +47,16 @@ pub(in crate::content::disk) fn write(batch: &[Write]) {
         entry.forget_pending(blocks, generation);
         return;
     }
-    let sums = batch.iter().map(|write| write.sum);
-    let encoded: Vec<u8> = sums.clone().flat_map(u64::to_le_bytes).collect();
-    let written = entry.files_for(&first.header).and_then(|files| {
-        write_data(&files.data, batch)?;
-        files.map.write_all_at(&encoded, map::offset_of(from))
+    let written = stored(&entry, batch).and_then(|stored| {
+        let sums: Vec<u64> = stored.iter().map(|block| block.sum).collect();
+        let encoded: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+        let files = entry.files_for(&first.header)?;
+        write_data(&files.data, &stored)?;
+        files.map.write_all_at(&encoded, map::offset_of(from))?;
+        Ok(sums)
     });
     match written {
-        Ok(()) => {
+        Ok(sums) => {
             let mut state = entry.lock();
             if state.generation != generation {
                 return;
@@ -79,22 +80,51 @@ pub(in crate::content::disk) fn write(batch: &[Write]) {
     }
 }
 
+/// A block as it is written.
+struct Stored {
+    bytes: Bytes,
+    sum: u64,
+    at: u64,
+}
+
+fn stored(entry: &Entry, batch: &[Write]) -> std::io::Result<Vec<Stored>> {
+    let store = |write: &Write| {
+        let is_sealed = entry.sealer.is_some();
+        let at = map::slot_of(write.index, write.header.size, is_sealed).start;
+        let Some(sealer) = &entry.sealer else {
+            return Ok(Stored {
+                bytes: write.bytes.clone(),
+                sum: write.sum,
+                at,
+            });
+        };
+        let sealed = sealer
+            .seal(write.index, &write.bytes)
+            .map_err(std::io::Error::other)?;
+        Ok(Stored {
+            sum: map::checksum(write.header.fingerprint, write.index, &sealed),
+            bytes: sealed.into(),
+            at,
+        })
+    };
+    batch.iter().map(store).collect()
+}
+
 /// Writes neighbouring blocks with one call where the disk takes them at once.
-fn write_data(data: &File, batch: &[Write]) -> std::io::Result<()> {
-    let Some(first) = batch.first() else {
+fn write_data(data: &File, blocks: &[Stored]) -> std::io::Result<()> {
+    let Some(first) = blocks.first() else {
         return Ok(());
     };
-    let pieces: Vec<IoSlice<'_>> = batch
+    let pieces: Vec<IoSlice<'_>> = blocks
         .iter()
-        .map(|write| IoSlice::new(&write.bytes))
+        .map(|block| IoSlice::new(&block.bytes))
         .collect();
-    let total: u64 = batch.iter().map(Write::len).sum();
-    let start = block::start_of(first.index);
-    let written = rustix::io::pwritev(data, &pieces, start)? as u64;
+    let total: usize = blocks.iter().map(|block| block.bytes.len()).sum();
+    let written = rustix::io::pwritev(data, &pieces, first.at)?;
     if written < total {
         // Cut short, by a signal or a disk that is nearly full: the rest one by one, which says why.
-        for write in batch {
-            data.write_all_at(&write.bytes, block::start_of(write.index))?;
+        for block in blocks {
+            data.write_all_at(&block.bytes, block.at)?;
         }
     }
     Ok(())
