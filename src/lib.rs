@@ -34,6 +34,8 @@ pub mod failure;
 pub mod fs;
 pub mod fuse;
 pub mod model;
+#[cfg(test)]
+mod mutation;
 pub mod remote;
 pub mod telemetry;
 pub mod text;

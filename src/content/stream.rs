@@ -15,7 +15,7 @@ use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::answer::Head;
+use self::answer::{Head, Reception};
 use super::block::{self, BLOCK};
 use super::flight::Delivery;
 use super::pace::{self, Allowance, Meter};
@@ -93,12 +93,16 @@ impl Task {
                 total: answer.total,
                 validator: answer.validator.clone(),
             };
-            if !self.accept(request.start, &head, resumes).await? {
-                self.pause_before_retry(RemoteError::Protocol(
-                    "its version changes with every answer",
-                ))
-                .await?;
-                continue;
+            match self.accept(request.start, &head, resumes).await? {
+                Reception::Accepted => {}
+                Reception::Doubted => continue,
+                Reception::Useless => {
+                    self.pause_before_retry(RemoteError::Protocol(
+                        "its version changes with every answer",
+                    ))
+                    .await?;
+                    continue;
+                }
             }
             match self.body(answer).await? {
                 ControlFlow::Continue(()) => resumes = true,

@@ -3,5 +3,6 @@
 mod disk;
 mod economy;
 mod fake;
+mod fuzz;
 mod random;
 mod versions;

@@ -11,6 +11,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod corruption;
+mod crashes;
+mod damage;
 mod faults;
 mod random;
 mod reader;

@@ -150,7 +150,10 @@ fn sequential(file: &File, known: &Known, random: &mut Random, tally: &Tally) {
 }
 
 fn at_random(file: &File, known: &Known, random: &mut Random, is_direct: bool, tally: &Tally) {
-    let mut buffer = vec![0; PAGE];
+    // O_DIRECT wants aligned memory where the kernel reads the cache's own file.
+    let mut memory = vec![0; 2 * PAGE];
+    let shift = memory.as_ptr().align_offset(PAGE);
+    let buffer = &mut memory[shift..shift + PAGE];
     for _ in 0..200 {
         if tally.ends.load(Ordering::Relaxed) {
             return;
@@ -159,7 +162,14 @@ fn at_random(file: &File, known: &Known, random: &mut Random, is_direct: bool, t
         if is_direct {
             at -= at % PAGE;
         }
-        match tally.timed(|| read_fully(file, &mut buffer, at)) {
+        let outcome = tally.timed(|| {
+            if is_direct {
+                file.read_at(buffer, at as u64)
+            } else {
+                read_fully(file, buffer, at)
+            }
+        });
+        match outcome {
             Ok(length) => {
                 if !tally.check("random", known, at, PAGE, &buffer[..length]) {
                     return;

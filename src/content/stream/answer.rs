@@ -19,6 +19,17 @@ pub(super) struct Head {
     pub(super) validator: Validator,
 }
 
+/// What becomes of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reception {
+    /// Its bytes are the version's.
+    Accepted,
+    /// It can't be used: ask again.
+    Useless,
+    /// It says that the file is shorter than it should be: ask again at once, to hear it twice.
+    Doubted,
+}
+
 impl Task {
     /// What an error instead of an answer means.
     pub(super) async fn refused(
@@ -42,7 +53,9 @@ impl Task {
                 if self.object.lock().size.is_none() {
                     self.object.learn(total);
                 } else {
-                    self.settle(differs, Some(total)).await?;
+                    if self.settle(differs, Some(total)).await? == Verdict::Doubted {
+                        return Ok(ControlFlow::Continue(()));
+                    }
                 }
                 Ok(ControlFlow::Break(()))
             }
@@ -50,14 +63,14 @@ impl Task {
         }
     }
 
-    /// Whether the answer is of this version; adapts the object to what it teaches. `false`: ask again.
+    /// Whether the answer is of this version; adapts the object to what it teaches.
     /// `resumes`: it continues an answer that broke off.
     pub(super) async fn accept(
         &self,
         asked: u64,
         answer: &Head,
         resumes: bool,
-    ) -> Result<bool, ContentError> {
+    ) -> Result<Reception, ContentError> {
         if answer.start > asked || asked - answer.start > LARGEST_DISCARD {
             return Err(RemoteError::Protocol("the range was ignored").into());
         }
@@ -73,6 +86,9 @@ impl Task {
                 let size = state.size;
                 let difference = state.pinned.compare(&answer.validator, answer.total, size);
                 if difference.is_none() {
+                    if answer.total.is_some() {
+                        state.shorter_size = None;
+                    }
                     state.pinned.pin(&answer.validator);
                     if let Some(flight) = state.flight(self.number) {
                         // Ignored ranges: what came before the wanted bytes is as good as any.
@@ -85,14 +101,15 @@ impl Task {
                     if let (None, Some(total)) = (size, answer.total) {
                         self.object.learn(total);
                     }
-                    return Ok(true);
+                    return Ok(Reception::Accepted);
                 }
                 difference
             };
-            if self.settle(difference, answer.total).await? == Verdict::Same && answer.start < asked
-            {
+            match self.settle(difference, answer.total).await? {
+                Verdict::Doubted => return Ok(Reception::Doubted),
                 // The changed validator made the server send all: ask again without it.
-                return Ok(false);
+                Verdict::Same if answer.start < asked => return Ok(Reception::Useless),
+                _ => {}
             }
         }
     }
@@ -145,11 +162,20 @@ impl Task {
                 object.become_stale();
                 Err(ContentError::Stale)
             }
+            (Verdict::Resized, Some(total)) if self.doubts(total) => Ok(Verdict::Doubted),
             (Verdict::Resized, Some(total)) => {
                 object.resize(total, self.number);
                 Ok(Verdict::Resized)
             }
             (verdict, _) => Ok(verdict),
         }
+    }
+
+    /// Whether a length is smaller than the metadata's and nobody has said so before: an answer that was cut short on the
+    /// way looks the same, and would take the file's end with it. What two answers running say is true.
+    fn doubts(&self, total: u64) -> bool {
+        let mut state = self.object.lock();
+        state.size.is_some_and(|size| total < size)
+            && state.shorter_size.replace(total) != Some(total)
     }
 }
