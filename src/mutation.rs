@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// The longest input, in bytes.
 const LONGEST: usize = 1 << 16;
 
+/// So much of an input that fails is shown, in bytes.
+const SHOWN: usize = 2000;
+
 /// The most inputs that are kept to make others of.
 const KEPT: usize = 2000;
 
@@ -71,7 +74,7 @@ impl Drop for Failed<'_> {
                 self.name,
                 self.case,
                 self.seed,
-                self.input.escape_ascii()
+                self.input[..self.input.len().min(SHOWN)].escape_ascii()
             );
         }
     }

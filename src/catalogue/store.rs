@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use super::coverage::{Coverage, Span};
 use super::recent::Remembered;
-use super::{CatalogueError, Known, Listed, Listing, schema};
+use super::{CatalogueError, Known, Listed, Listing, ingest, schema};
 use crate::model::{
     AgentId, ContentKey, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow,
 };
@@ -104,13 +104,20 @@ impl Store {
 
     /// Notes damage, so that the file is replaced: by this mount soon, or by the next.
     pub(super) fn checked<T>(&self, result: rusqlite::Result<T>) -> Result<T, CatalogueError> {
-        if let (Err(error), Some(path)) = (&result, &self.path)
+        if let Err(error) = &result
             && schema::is_damage(error)
+        {
+            self.note_damage();
+        }
+        Ok(result?)
+    }
+
+    fn note_damage(&self) {
+        if let Some(path) = &self.path
             && !self.is_damaged.swap(true, Ordering::Relaxed)
         {
             schema::mark_damaged(path);
         }
-        Ok(result?)
     }
 
     fn read<T>(
@@ -143,7 +150,11 @@ impl Store {
 
     /// An interaction, and when it was last seen.
     pub(super) fn interaction(&self, guid: Guid) -> Result<Option<Remembered>, CatalogueError> {
-        self.read(|connection| load(connection, guid))?.transpose()
+        let found = self.read(|connection| load(connection, guid))?;
+        if let Some(Err(_)) = &found {
+            self.note_damage();
+        }
+        found.transpose()
     }
 
     /// A page of a listing; see [`super::Catalogue::page`].
@@ -273,7 +284,7 @@ pub(super) fn load(
 ) -> rusqlite::Result<Option<Result<Remembered, CatalogueError>>> {
     let row = connection
         .prepare_cached(
-            "SELECT details.json, details.names, interactions.seen FROM interactions
+            "SELECT details.json, details.names, interactions.seen, hash FROM interactions
              JOIN details USING (sequence) WHERE guid = ?1",
         )?
         .query_row([guid.as_bytes()], |row| {
@@ -281,11 +292,17 @@ pub(super) fn load(
                 row.get::<_, String>(0)?,
                 row.get::<_, Option<String>>(1)?,
                 time(row, 2)?,
+                row.get::<_, i64>(3)?,
             ))
         })
         .optional()?;
-    Ok(row.map(|(json, names, seen)| {
+    Ok(row.map(|(json, names, seen, hash)| {
+        // What was damaged on the disk may still be JSON.
+        let is_whole = |known: &Known| {
+            known.interaction.guid == guid && ingest::hash(&known.interaction) == hash
+        };
         let known = parse(&json, names.as_deref())
+            .filter(is_whole)
             .ok_or_else(|| CatalogueError("a stored interaction is unreadable".into()))?;
         Ok(Remembered {
             known: known.into(),

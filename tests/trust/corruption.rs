@@ -14,7 +14,7 @@ use crate::random::Random;
 use crate::world::World;
 
 /// Damages between two mounts.
-const AT_ONCE: u64 = 20;
+const AT_ONCE: u64 = 4;
 
 #[test]
 fn no_damage_to_the_cache_is_ever_served() {
@@ -31,7 +31,7 @@ fn no_damage_to_the_cache_is_ever_served() {
         (0, 0, 0, 0, 0);
     let mut cache = tempfile::TempDir::new().unwrap();
     while made < wanted {
-        if made % (AT_ONCE * 10) == 0 {
+        if made % (AT_ONCE * 20) == 0 {
             // Another account's habits: lengths that only the cache knows.
             let lengths = [
                 DeclaredLength::True,

@@ -10,7 +10,7 @@ pub(crate) struct Mixed {
 }
 
 impl Mixed {
-    /// Lets this share of all requests go wrong, each kind of fault as often as the others of its target.
+    /// Lets this share of all requests go wrong.
     pub(crate) fn add(api: &Running, share: f64) -> Self {
         let content = content();
         let metadata = metadata();
@@ -22,8 +22,9 @@ impl Mixed {
             (Target::Interaction, metadata),
             (Target::Token, token),
         ] {
-            let chance = share / kinds.len() as f64;
+            let all: f64 = kinds.iter().map(|(name, _)| weight(name)).sum();
             for (name, fault) in kinds {
+                let chance = share * weight(name) / all;
                 let rule = Rule::new(target, fault).times(Times::Probability(chance));
                 rules.push((name, api.faults().add(rule)));
             }
@@ -43,6 +44,18 @@ impl Mixed {
         }
         let all = kinds.iter().map(|(_, fired)| fired).sum();
         (kinds, all)
+    }
+}
+
+/// How often a kind of fault happens, beside the others. A 429 stops all requests for seconds, the more the more there are:
+/// as often as the others, there would be nothing else.
+fn weight(name: &str) -> f64 {
+    if name == "429 with nonsense" {
+        0.02
+    } else if name.starts_with("429") {
+        0.1
+    } else {
+        1.0
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) enum Reception {
     Accepted,
     /// It can't be used: ask again.
     Useless,
-    /// It says that the file is shorter than it should be: ask again at once, to hear it twice.
+    /// It says that the file has another length than it should have: ask again at once, to hear it twice.
     Doubted,
 }
 
@@ -87,7 +87,7 @@ impl Task {
                 let difference = state.pinned.compare(&answer.validator, answer.total, size);
                 if difference.is_none() {
                     if answer.total.is_some() {
-                        state.shorter_size = None;
+                        state.other_size = None;
                     }
                     state.pinned.pin(&answer.validator);
                     if let Some(flight) = state.flight(self.number) {
@@ -171,11 +171,11 @@ impl Task {
         }
     }
 
-    /// Whether a length is smaller than the metadata's and nobody has said so before: an answer that was cut short on the
-    /// way looks the same, and would take the file's end with it. What two answers running say is true.
+    /// Whether a length differs from the one known and nobody has said so before: an answer that was cut short on the way,
+    /// or has something behind its end, looks the same. What two answers running say is true.
     fn doubts(&self, total: u64) -> bool {
         let mut state = self.object.lock();
-        state.size.is_some_and(|size| total < size)
-            && state.shorter_size.replace(total) != Some(total)
+        state.size.is_some_and(|size| total != size)
+            && state.other_size.replace(total) != Some(total)
     }
 }

@@ -28,8 +28,8 @@ pub(super) enum Fault {
     CutAfter(u64),
     /// 200 with the whole file.
     IgnoresRange,
-    /// 200 with all but the last so many bytes, and a length that agrees.
-    Shortened(u64),
+    /// 200 as if the file had so many bytes.
+    Resized(u64),
     /// The answer's head never comes.
     Silent,
     /// The pace has room for readers only.
@@ -221,8 +221,8 @@ impl Remote for Shim {
             if served.is_gone {
                 return Err(RemoteError::Gone);
             }
-            if let Some(Fault::Shortened(by)) = fault {
-                served.size -= by;
+            if let Some(Fault::Resized(size)) = fault {
+                served.size = size;
             }
             let etag: Option<Box<str>> = if served.etag_is_unstable {
                 Some(format!("\"{number}\"").into())
