@@ -275,7 +275,11 @@ impl Disk {
             self.bytes.store(self.accounts.total()?, Ordering::Relaxed);
             Ok(())
         });
-        if outcome.is_err() {
+        if let Err(error) = outcome {
+            if accounts::is_damage(&error) {
+                // The next mount begins new ones.
+                accounts::discard(&self.settings.directory);
+            }
             self.give_up("the accounts can't be kept");
         }
     }

@@ -13,6 +13,10 @@ use crate::from_environment;
 use crate::random::Random;
 use crate::world::World;
 
+/// After so many mounts with the server all can be read: damage in the catalogue may be met only while it is used, and
+/// mended by the mount after that.
+const MOUNTS: u64 = 3;
+
 /// Damages between two mounts.
 const AT_ONCE: u64 = 4;
 
@@ -29,6 +33,7 @@ fn no_damage_to_the_cache_is_ever_served() {
     let began = Instant::now();
     let (mut made, mut right_offline, mut unread_offline, mut not_mounted, mut fetched) =
         (0, 0, 0, 0, 0);
+    let mut healed_later = 0;
     let mut cache = tempfile::TempDir::new().unwrap();
     while made < wanted {
         if made % (AT_ONCE * 20) == 0 {
@@ -63,16 +68,27 @@ fn no_damage_to_the_cache_is_ever_served() {
             }
         }
         let before = world.server.all_requests();
-        let whole = mount(&world, cache.path(), false)
-            .unwrap_or_else(|output| panic!("{}, {}", String::from_utf8_lossy(&output), context()));
-        let verified = world.verify(&whole, true);
-        assert_eq!(verified.wrong, [] as [String; 0], "{}", context());
-        whole.unmount();
+        let mut is_whole = false;
+        for mounts in 1..=MOUNTS {
+            let mount = mount(&world, cache.path(), false).unwrap_or_else(|output| {
+                panic!("{}, {}", String::from_utf8_lossy(&output), context())
+            });
+            let verified = world.verify(&mount, mounts == MOUNTS);
+            assert_eq!(verified.wrong, [] as [String; 0], "{}", context());
+            mount.unmount();
+            is_whole = verified.unread == 0;
+            if is_whole {
+                break;
+            }
+            healed_later += 1;
+        }
+        assert!(is_whole);
         fetched += world.server.all_requests() - before;
     }
     eprintln!(
         "{made} damages in {:.0} s, seed {seed}: 0 wrong bytes. Offline {right_offline} files were right, \
-         {unread_offline} unreadable, {not_mounted} mounts refused; online all were right, for {fetched} requests",
+         {unread_offline} unreadable, {not_mounted} mounts refused; online all were right, for {fetched} requests, \
+         {healed_later} times after one more mount",
         began.elapsed().as_secs_f64()
     );
     assert!(right_offline + fetched > 0);
