@@ -285,11 +285,11 @@ pub(super) fn load(
     let row = connection
         .prepare_cached(
             "SELECT details.json, details.names, interactions.seen, hash FROM interactions
-             JOIN details USING (sequence) WHERE guid = ?1",
+             LEFT JOIN details USING (sequence) WHERE guid = ?1",
         )?
         .query_row([guid.as_bytes()], |row| {
             Ok((
-                row.get::<_, String>(0)?,
+                row.get::<_, Option<String>>(0)?,
                 row.get::<_, Option<String>>(1)?,
                 time(row, 2)?,
                 row.get::<_, i64>(3)?,
@@ -297,11 +297,13 @@ pub(super) fn load(
         })
         .optional()?;
     Ok(row.map(|(json, names, seen, hash)| {
-        // What was damaged on the disk may still be JSON.
+        // What was damaged on the disk may still be JSON, or not be there at all: that isn't "unknown", which would
+        // hide an interaction for good.
         let is_whole = |known: &Known| {
             known.interaction.guid == guid && ingest::hash(&known.interaction) == hash
         };
-        let known = parse(&json, names.as_deref())
+        let known = json
+            .and_then(|json| parse(&json, names.as_deref()))
             .filter(is_whole)
             .ok_or_else(|| CatalogueError("a stored interaction is unreadable".into()))?;
         Ok(Remembered {
