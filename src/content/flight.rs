@@ -58,8 +58,6 @@ pub(super) struct Waiter {
 pub(super) struct State {
     pub(super) size: Option<u64>,
     pub(super) size_is_learnt: bool,
-    /// A length other than the one known, of which the latest answer spoke.
-    pub(super) other_size: Option<u64>,
     pub(super) pinned: Pinned,
     pub(super) is_stale: bool,
     pub(super) failures: Failures,

@@ -46,6 +46,7 @@ pub(super) fn spawn(object: Arc<Object>, number: u64, changed: Arc<Notify>, term
             good: 0,
             meter: Meter::default(),
             has_split: false,
+            other_size: None,
         };
         landing.land(task.fly().await);
     });
@@ -62,6 +63,9 @@ struct Task {
     good: u64,
     meter: Meter,
     has_split: bool,
+    /// A length other than the one known, of which the latest answer spoke. Not the object's: answers that lie alike may
+    /// be long apart, and true ones between them.
+    other_size: Option<u64>,
 }
 
 impl Task {
@@ -248,7 +252,7 @@ impl Task {
                     };
                     self.settle(differs, Some(at)).await?;
                 }
-                Some(_) => {}
+                Some(_) => self.other_size = None,
             }
         }
         self.publish_tail().await;

@@ -3,6 +3,7 @@
 //! The promise: nothing of an answer is published before it is known to be of the object's version.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::Task;
 use crate::content::version_check::{Difference, Verdict};
@@ -33,7 +34,7 @@ pub(super) enum Reception {
 impl Task {
     /// What an error instead of an answer means.
     pub(super) async fn refused(
-        &self,
+        &mut self,
         error: RemoteError,
     ) -> Result<ControlFlow<()>, ContentError> {
         match error {
@@ -66,7 +67,7 @@ impl Task {
     /// Whether the answer is of this version; adapts the object to what it teaches.
     /// `resumes`: it continues an answer that broke off.
     pub(super) async fn accept(
-        &self,
+        &mut self,
         asked: u64,
         answer: &Head,
         resumes: bool,
@@ -87,7 +88,7 @@ impl Task {
                 let difference = state.pinned.compare(&answer.validator, answer.total, size);
                 if difference.is_none() {
                     if answer.total.is_some() {
-                        state.other_size = None;
+                        self.other_size = None;
                     }
                     state.pinned.pin(&answer.validator);
                     if let Some(flight) = state.flight(self.number) {
@@ -125,11 +126,11 @@ impl Task {
 
     /// Reads the metadata again, once for all flights that are in doubt, and adapts the object to it.
     pub(super) async fn settle(
-        &self,
+        &mut self,
         difference: Difference,
         total: Option<u64>,
     ) -> Result<Verdict, ContentError> {
-        let object = &self.object;
+        let object = Arc::clone(&self.object);
         let _one_at_a_time = object.settling.lock().await;
         if object.lock().is_stale {
             return Err(ContentError::Stale);
@@ -173,9 +174,8 @@ impl Task {
 
     /// Whether a length differs from the one known and nobody has said so before: an answer that was cut short on the way,
     /// or has something behind its end, looks the same. What two answers running say is true.
-    fn doubts(&self, total: u64) -> bool {
-        let mut state = self.object.lock();
-        state.size.is_some_and(|size| total != size)
-            && state.other_size.replace(total) != Some(total)
+    fn doubts(&mut self, total: u64) -> bool {
+        let known = self.object.lock().size;
+        known.is_some_and(|size| total != size) && self.other_size.replace(total) != Some(total)
     }
 }
