@@ -62,3 +62,31 @@ fn damaged(extension: &str, name: &'static str) {
         (fake.requests() - before, verified.bad_blocks)
     });
 }
+
+#[tokio::test]
+async fn damaged_accounts_cost_one_mount_its_disk_and_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let fake = quick(SIZE);
+    fill(&fake, directory.path()).await;
+    let accounts = files(directory.path(), "db").remove(0);
+    // All but the schema.
+    let mut bytes = std::fs::read(&accounts).unwrap();
+    bytes[4096..].fill(0x77);
+    std::fs::write(&accounts, bytes).unwrap();
+    for _ in 0..2 {
+        let engine = mount(&fake, directory.path());
+        assert_eq!(
+            read(&object(&engine, &fake).cursor(), 1, 0, SIZE).await,
+            SIZE
+        );
+        engine.shutdown().await;
+    }
+    let requests = fake.requests();
+    let engine = mount(&fake, directory.path());
+    assert_eq!(engine.held_bytes(&fake.id()), SIZE);
+    assert_eq!(
+        read(&object(&engine, &fake).cursor(), 1, 0, SIZE).await,
+        SIZE
+    );
+    assert_eq!(fake.requests(), requests);
+}
