@@ -418,8 +418,17 @@ fn page(
         if by_address && !admits(filter, row.get_ref(4)?) {
             continue;
         }
+        let sequence = row.get::<_, i64>(0)?.unsigned_abs();
+        // A listing that goes back would never end.
+        if listed
+            .last()
+            .map_or(after.unsigned_abs(), |last: &Listed| last.sequence)
+            >= sequence
+        {
+            return Err(out_of_order());
+        }
         listed.push(Listed {
-            sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+            sequence,
             guid: Guid::from_bytes(row.get(1)?),
             start: time(row, 2)?,
             direction: direction_of(row.get_ref(3)?),
@@ -462,9 +471,26 @@ fn agents(connection: &Connection, window: &TimeWindow) -> rusqlite::Result<Vec<
         })? {
             agents.push((agent != NO_AGENT).then(|| AgentId::new(&agent)));
         }
-        at = next.query_row([&agent], |row| row.get(0)).optional()?;
+        let behind = next.query_row([&agent], |row| row.get(0)).optional()?;
+        at = ahead(&agent, behind)?;
     }
     Ok(agents)
+}
+
+/// The next one of a walk along an index. A damaged index need not be in order: the walk would go in circles.
+pub(super) fn ahead(at: &str, next: Option<String>) -> rusqlite::Result<Option<String>> {
+    if next.as_deref().is_some_and(|next| next <= at) {
+        return Err(out_of_order());
+    }
+    Ok(next)
+}
+
+/// An index doesn't keep its order: SQLite doesn't look.
+fn out_of_order() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+        Some("an index is out of order".to_owned()),
+    )
 }
 
 /// The stored spans of one filter.

@@ -55,7 +55,8 @@ fn choose<'a>(files: &'a [PathBuf], random: &mut Random) -> &'a PathBuf {
         .iter()
         .filter(|path| path.extension() == kind)
         .collect();
-    *random.pick(&of_kind)
+    let chosen: &&PathBuf = random.pick(&of_kind);
+    chosen
 }
 
 /// Plain files under a directory, in order.

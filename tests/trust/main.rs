@@ -15,6 +15,7 @@ mod corruption;
 mod crashes;
 mod damage;
 mod faults;
+mod hostile;
 mod random;
 mod reader;
 mod soak;

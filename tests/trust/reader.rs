@@ -117,7 +117,7 @@ pub(crate) fn read_on(root: &Path, files: &[Known], seed: u64, tally: &Tally) {
             }
         };
         tally.opens.fetch_add(1, Ordering::Relaxed);
-        if manner % 2 == 0 {
+        if manner.is_multiple_of(2) {
             // What the kernel keeps is right already: what it asks for is to be tested.
             let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
         }

@@ -24,6 +24,14 @@ pub(crate) fn of(pid: u32) -> Option<Usage> {
     })
 }
 
+/// The most memory that a process has had resident, in KiB.
+pub(crate) fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let text = line.and_then(|line| line.split_whitespace().nth(1));
+    text.unwrap().parse().unwrap()
+}
+
 /// The means of the first and of the last tenth of many looks.
 pub(crate) fn first_and_last(looks: &[Usage]) -> (Usage, Usage) {
     let tenth = (looks.len() / 10).max(1).min(looks.len());

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::store::ahead;
 use super::*;
 
 /// A catalogue with one interaction, changed behind its back.
@@ -47,4 +48,14 @@ fn a_header_that_sqlite_calls_unsupported_keeps_no_mount_from_starting() {
     let catalogue = Catalogue::open(&path).unwrap();
     catalogue.observe(ago(1, 5));
     assert!(catalogue.interaction(guid(1)).unwrap().is_some());
+}
+
+#[test]
+fn a_walk_along_an_index_out_of_order_ends_in_an_error_not_in_a_circle() {
+    let to = |name: &str| Some(name.to_owned());
+    assert_eq!(ahead("b", to("c")).unwrap(), to("c"));
+    assert_eq!(ahead("b", None).unwrap(), None);
+    for back in ["b", "a", ""] {
+        assert!(schema::is_damage(&ahead("b", to(back)).unwrap_err()));
+    }
 }
