@@ -18,7 +18,7 @@ use crate::usage::{self, Usage};
 use crate::world::World;
 
 /// errno values that the table of faults allows here: no more than this may a reader ever see.
-const EXPLAINED: [(&str, i32); 13] = [
+const EXPLAINED: [(&str, i32); 15] = [
     ("open", libc::EIO),
     ("open", libc::ETIMEDOUT),
     ("read", libc::EIO),
@@ -33,6 +33,8 @@ const EXPLAINED: [(&str, i32); 13] = [
     ("open", libc::ESTALE),
     ("read", libc::ESTALE),
     // A token that was refused twice running.
+    ("readdir", libc::EACCES),
+    ("stat", libc::EACCES),
     ("open", libc::EACCES),
     ("read", libc::EACCES),
 ];
@@ -97,7 +99,7 @@ fn every_byte_is_right_under_mixed_faults() {
     let status = status(&stays);
     let (kinds, met) = mixed.fired(api);
     api.faults().clear();
-    let (first, last) = usage::first_and_last(&looks);
+    let [first, second, last] = usage::tenths(&looks);
     let failed = tally.failed.lock().unwrap();
     let wrong = tally.wrong.lock().unwrap();
     eprintln!("seed {seed}, {:.0} s", took.as_secs_f64());
@@ -124,19 +126,21 @@ fn every_byte_is_right_under_mixed_faults() {
     eprintln!("failed calls {failed:?}");
     eprintln!("wrong        {}", wrong.len());
     eprintln!("hung         {}", tally.hung.load(Ordering::Relaxed));
-    eprintln!("first tenth  {first}\nlast tenth   {last}");
+    eprintln!("first tenth  {first}\nsecond tenth {second}\nlast tenth   {last}");
     assert_eq!(*wrong, [] as [String; 0]);
     assert_eq!(tally.hung.load(Ordering::Relaxed), 0);
     for call in failed.keys() {
         assert!(EXPLAINED.contains(call), "no fault explains {call:?}");
     }
     drop((failed, wrong));
-    assert!(tally.reads.load(Ordering::Relaxed) > 0 && met > 0);
+    assert!(tally.reads.load(Ordering::Relaxed) > 0);
+    // One in twenty: a short run may be lucky.
+    assert!(met > 0 || world.server.all_requests() < 1000);
     if took > Duration::from_secs(300) {
-        // Before that, what is first needed is still being taken.
-        assert!(last.resident_kib < first.resident_kib + 16 * 1024);
-        assert!(last.descriptors < first.descriptors + 64);
-        assert!(last.threads < first.threads + 16);
+        // In the first tenth, what is first needed is still being taken.
+        assert!(last.resident_kib < second.resident_kib + 16 * 1024);
+        assert!(last.descriptors < second.descriptors + 64);
+        assert!(last.threads < second.threads + 16);
     }
     // Nothing of it stays: without faults, all is there.
     let verified = world.verify(&stays, false);

@@ -32,10 +32,15 @@ pub(crate) fn peak_kib(pid: u32) -> u64 {
     text.unwrap().parse().unwrap()
 }
 
-/// The means of the first and of the last tenth of many looks.
-pub(crate) fn first_and_last(looks: &[Usage]) -> (Usage, Usage) {
+/// The means of the first, the second and the last tenth of many looks.
+pub(crate) fn tenths(looks: &[Usage]) -> [Usage; 3] {
     let tenth = (looks.len() / 10).max(1).min(looks.len());
-    (mean(&looks[..tenth]), mean(&looks[looks.len() - tenth..]))
+    let second = &looks[tenth..(2 * tenth).min(looks.len())];
+    [
+        mean(&looks[..tenth]),
+        mean(second),
+        mean(&looks[looks.len() - tenth..]),
+    ]
 }
 
 fn mean(looks: &[Usage]) -> Usage {
