@@ -7,6 +7,8 @@
 mod clock;
 mod coverage;
 mod demand;
+#[cfg(test)]
+mod fuzz;
 mod ingest;
 mod packed;
 mod recent;

@@ -36,6 +36,8 @@ pub mod fs;
 pub mod fuse;
 pub mod metrics;
 pub mod model;
+#[cfg(test)]
+mod mutation;
 pub mod prefetch;
 pub mod remote;
 pub mod seal;

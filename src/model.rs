@@ -6,6 +6,8 @@
 
 mod day;
 mod filter;
+#[cfg(test)]
+mod fuzz;
 mod guid;
 mod interaction;
 mod item;

@@ -10,6 +10,8 @@ mod content;
 mod content_range;
 mod counters;
 mod endpoints;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod offline;
 mod pacer;

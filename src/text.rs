@@ -11,6 +11,8 @@ use jiff::Timestamp;
 
 mod cues;
 mod fields;
+#[cfg(test)]
+mod fuzz;
 mod html;
 mod json_shapes;
 mod mend;

@@ -47,7 +47,11 @@ fn is_in(file: &str, module: &str) -> bool {
 }
 
 fn is_test_support(file: &str) -> bool {
-    file.ends_with("/tests.rs") || file.ends_with("/fakes.rs") || file.contains("/tests/")
+    file.ends_with("/tests.rs")
+        || file.ends_with("/fakes.rs")
+        || file.contains("/tests/")
+        || file == "mutation.rs"
+        || file.ends_with("/fuzz.rs")
 }
 
 /// Whether `word` stands in `code` by itself, not as a part of a longer one.

@@ -519,7 +519,10 @@ fn wrong_lengths_in_the_metadata_end_in_whole_files_of_the_right_size() {
         for length in [300_001, LARGE] {
             let stage = Stage::new(length, |switches| switches.content_length = declared);
             let made = stage.read_right(&format!("{declared:?} of {length}"));
-            assert!(made <= 3, "{declared:?}\n{}", stage.server.describe());
+            // Another length than the listed one counts when two answers say so.
+            let is_listed = matches!(declared, DeclaredLength::TooShort | DeclaredLength::TooLong);
+            let most = if is_listed { 4 } else { 3 };
+            assert!(made <= most, "{declared:?}\n{}", stage.server.describe());
             let size = std::fs::metadata(stage.recording(0)).unwrap().len();
             assert_eq!(size, length, "{declared:?}");
             assert_eq!(stage.read_right("again"), 0, "{declared:?} of {length}");

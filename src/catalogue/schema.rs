@@ -139,17 +139,36 @@ pub(super) fn mark_damaged(path: &Path) {
     }
 }
 
-/// Whether an error says that the file itself is bad.
+/// Whether an error says that the file itself is bad. The statements here are fixed and tried, so one that SQLite doesn't
+/// understand, a value of another type or a broken constraint comes from a file in which something has changed by itself.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError,
+        Utf8Error,
+    };
     let is_bad = matches!(
         error.sqlite_error_code(),
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        Some(
+            ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::Unknown
+                | ErrorCode::ConstraintViolation
+                | ErrorCode::TypeMismatch
+        )
+    );
+    let is_strange = matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | SqlInputError { .. }
+            | Utf8Error(..)
     );
     // A file that was cut off.
     let is_short = error
         .sqlite_error()
         .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ);
-    is_bad || is_short
+    is_bad || is_strange || is_short
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use super::coverage::{Coverage, Span};
 use super::recent::Remembered;
-use super::{CatalogueError, Known, Listed, Listing, packed, schema};
+use super::{CatalogueError, Known, Listed, Listing, ingest, packed, schema};
 use crate::model::{
     AgentId, ContentKey, Day, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow,
 };
@@ -122,13 +122,20 @@ impl Store {
 
     /// Notes damage, so that the file is replaced: by this mount soon, or by the next.
     pub(super) fn checked<T>(&self, result: rusqlite::Result<T>) -> Result<T, CatalogueError> {
-        if let (Err(error), Some(path)) = (&result, &self.path)
+        if let Err(error) = &result
             && schema::is_damage(error)
+        {
+            self.note_damage();
+        }
+        Ok(result?)
+    }
+
+    fn note_damage(&self) {
+        if let Some(path) = &self.path
             && !self.is_damaged.swap(true, Ordering::Relaxed)
         {
             schema::mark_damaged(path);
         }
-        Ok(result?)
     }
 
     fn read<T>(
@@ -161,7 +168,11 @@ impl Store {
 
     /// An interaction, and when it was last seen.
     pub(super) fn interaction(&self, guid: Guid) -> Result<Option<Remembered>, CatalogueError> {
-        self.read(|connection| load(connection, guid))?.transpose()
+        let found = self.read(|connection| load(connection, guid))?;
+        if let Some(Err(_)) = &found {
+            self.note_damage();
+        }
+        found.transpose()
     }
 
     /// A page of a listing; see [`super::Catalogue::page`].
@@ -311,19 +322,25 @@ pub(super) fn load(
 ) -> rusqlite::Result<Option<Result<Remembered, CatalogueError>>> {
     let row = connection
         .prepare_cached(
-            "SELECT details.json, details.names, interactions.seen FROM interactions
-             JOIN details USING (sequence) WHERE guid = ?1",
+            "SELECT details.json, details.names, interactions.seen, hash FROM interactions
+             LEFT JOIN details USING (sequence) WHERE guid = ?1",
         )?
         .query_row([guid.as_bytes()], |row| {
             let json = packed::unpack(row.get_ref(0)?);
             let names: Option<String> = row.get(1)?;
             let known = json.and_then(|json| parse(&json, names.as_deref()));
-            Ok((known, time(row, 2)?))
+            Ok((known, time(row, 2)?, row.get::<_, i64>(3)?))
         })
         .optional()?;
-    Ok(row.map(|(known, seen)| {
-        let known =
-            known.ok_or_else(|| CatalogueError("a stored interaction is unreadable".into()))?;
+    Ok(row.map(|(known, seen, hash)| {
+        // What was damaged on the disk may still be JSON, or not be there at all: that isn't "unknown", which would
+        // hide an interaction for good.
+        let is_whole = |known: &Known| {
+            known.interaction.guid == guid && ingest::hash(&known.interaction) == hash
+        };
+        let known = known
+            .filter(is_whole)
+            .ok_or_else(|| CatalogueError("a stored interaction is unreadable".into()))?;
         Ok(Remembered {
             known: known.into(),
             seen,
@@ -436,8 +453,17 @@ fn page(
         if by_address && !admits(filter, row.get_ref(4)?) {
             continue;
         }
+        let sequence = row.get::<_, i64>(0)?.unsigned_abs();
+        // A listing that goes back would never end.
+        if listed
+            .last()
+            .map_or(after.unsigned_abs(), |last: &Listed| last.sequence)
+            >= sequence
+        {
+            return Err(out_of_order());
+        }
         listed.push(Listed {
-            sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+            sequence,
             guid: Guid::from_bytes(row.get(1)?),
             start: time(row, 2)?,
             direction: direction_of(row.get_ref(3)?),
@@ -479,9 +505,26 @@ fn agents(connection: &Connection, window: &TimeWindow) -> rusqlite::Result<Vec<
         })? {
             agents.push((agent != NO_AGENT).then(|| AgentId::new(&agent)));
         }
-        at = next.query_row([&agent], |row| row.get(0)).optional()?;
+        let behind = next.query_row([&agent], |row| row.get(0)).optional()?;
+        at = ahead(&agent, behind)?;
     }
     Ok(agents)
+}
+
+/// The next one of a walk along an index. A damaged index need not be in order: the walk would go in circles.
+pub(super) fn ahead(at: &str, next: Option<String>) -> rusqlite::Result<Option<String>> {
+    if next.as_deref().is_some_and(|next| next <= at) {
+        return Err(out_of_order());
+    }
+    Ok(next)
+}
+
+/// An index doesn't keep its order: SQLite doesn't look.
+fn out_of_order() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT),
+        Some("an index is out of order".to_owned()),
+    )
 }
 
 /// The stored spans of one filter.

@@ -1,5 +1,6 @@
 //! The catalogue as a whole, against a server in memory and on paused time.
 
+mod damage;
 mod demand;
 mod disk;
 mod fresh;

@@ -306,7 +306,11 @@ impl Disk {
             *self.types.lock().unwrap_or_else(PoisonError::into_inner) = types;
             Ok(())
         });
-        if outcome.is_err() {
+        if let Err(error) = outcome {
+            if accounts::is_damage(&error) {
+                // The next mount begins new ones.
+                accounts::discard(&self.settings.directory);
+            }
             self.give_up("the accounts can't be kept");
         }
     }

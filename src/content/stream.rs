@@ -15,7 +15,7 @@ use futures::StreamExt;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::answer::Head;
+use self::answer::{Head, Reception};
 use super::block::{self, BLOCK};
 use super::flight::Delivery;
 use super::pace::{self, Allowance, Meter};
@@ -48,6 +48,7 @@ pub(super) fn spawn(object: Arc<Object>, number: u64, changed: Arc<Notify>, term
             good: 0,
             meter: Meter::default(),
             has_split: false,
+            other_size: None,
         };
         landing.land(task.fly().await);
     });
@@ -64,6 +65,9 @@ struct Task {
     good: u64,
     meter: Meter,
     has_split: bool,
+    /// A length other than the one known, of which the latest answer spoke. Not the object's: answers that lie alike may
+    /// be long apart, and true ones between them.
+    other_size: Option<u64>,
 }
 
 impl Task {
@@ -95,12 +99,16 @@ impl Task {
                 total: answer.total,
                 validator: answer.validator.clone(),
             };
-            if !self.accept(request.start, &head, resumes).await? {
-                self.pause_before_retry(RemoteError::Protocol(
-                    "its version changes with every answer",
-                ))
-                .await?;
-                continue;
+            match self.accept(request.start, &head, resumes).await? {
+                Reception::Accepted => {}
+                Reception::Doubted => continue,
+                Reception::Useless => {
+                    self.pause_before_retry(RemoteError::Protocol(
+                        "its version changes with every answer",
+                    ))
+                    .await?;
+                    continue;
+                }
             }
             match self.body(answer).await? {
                 ControlFlow::Continue(()) => resumes = true,
@@ -246,7 +254,7 @@ impl Task {
                     };
                     self.settle(differs, Some(at)).await?;
                 }
-                Some(_) => {}
+                Some(_) => self.other_size = None,
             }
         }
         self.publish_tail().await;

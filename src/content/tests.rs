@@ -3,6 +3,7 @@
 mod disk;
 mod economy;
 mod fake;
+mod fuzz;
 mod model;
 mod random;
 mod versions;

@@ -44,6 +44,8 @@ pub(super) enum Verdict {
     Replaced,
     /// The version is the same; only its true length was not known.
     Resized,
+    /// The version is the same, but of another length than is known, which only one answer has said so far.
+    Doubted,
     /// The version is the same, and the validator that changed is worth nothing.
     Same,
 }

@@ -5,6 +5,8 @@
 //! A refused secret is not tried again for a while, because lock-out policies are not known.
 
 mod answer;
+#[cfg(test)]
+mod fuzz;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::Identity;
 use super::store;
@@ -39,6 +39,9 @@ pub(crate) struct Accounts {
     changes: Mutex<HashMap<u128, Change>>,
 }
 
+/// The accounts' file in the cache directory.
+const FILE: &str = "accounts.db";
+
 /// Thirty days, after which pictures leave the cache.
 const VIDEO_AGE: i64 = 30 * 24 * 3600;
 
@@ -55,21 +58,41 @@ fn from_blob(blob: &[u8]) -> u128 {
     blob.try_into().map_or(0, u128::from_be_bytes)
 }
 
+/// Whether an error says that the file itself is bad, and not the disk or another process's use of it.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    !matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+                | ErrorCode::OutOfMemory
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+        )
+    )
+}
+
+/// Removes the accounts of a cache directory: they are begun anew when it is opened next.
+pub(crate) fn discard(directory: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(directory.join(format!("{FILE}{suffix}")));
+    }
+}
+
 impl Accounts {
     /// Opens the accounts of a cache directory. What can't be read is begun anew, together with the files.
     pub(crate) fn open(directory: &Path) -> Result<Self, String> {
-        let path = directory.join("accounts.db");
+        let path = directory.join(FILE);
         let try_open = || -> Result<Connection, String> {
             // Made here, because SQLite would make it by the umask.
             store::own_file(&path, true).map_err(|error| error.kind().to_string())?;
             Self::connect(&path).map_err(|_| "the accounts can't be read".to_owned())
         };
         let database = try_open().or_else(|_| {
-            for suffix in ["", "-wal", "-shm"] {
-                let mut name = path.clone().into_os_string();
-                name.push(suffix);
-                let _ = std::fs::remove_file(name);
-            }
+            discard(directory);
             try_open()
         })?;
         Ok(Self {

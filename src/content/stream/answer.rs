@@ -3,6 +3,7 @@
 //! The promise: nothing of an answer is published before it is known to be of the object's version.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::Task;
 use crate::content::version_check::{Difference, Verdict};
@@ -19,10 +20,21 @@ pub(super) struct Head {
     pub(super) validator: Validator,
 }
 
+/// What becomes of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reception {
+    /// Its bytes are the version's.
+    Accepted,
+    /// It can't be used: ask again.
+    Useless,
+    /// It says that the file has another length than it should have: ask again at once, to hear it twice.
+    Doubted,
+}
+
 impl Task {
     /// What an error instead of an answer means.
     pub(super) async fn refused(
-        &self,
+        &mut self,
         error: RemoteError,
     ) -> Result<ControlFlow<()>, ContentError> {
         match error {
@@ -42,7 +54,9 @@ impl Task {
                 if self.object.lock().size.is_none() {
                     self.object.learn(total);
                 } else {
-                    self.settle(differs, Some(total)).await?;
+                    if self.settle(differs, Some(total)).await? == Verdict::Doubted {
+                        return Ok(ControlFlow::Continue(()));
+                    }
                 }
                 Ok(ControlFlow::Break(()))
             }
@@ -50,14 +64,14 @@ impl Task {
         }
     }
 
-    /// Whether the answer is of this version; adapts the object to what it teaches. `false`: ask again.
+    /// Whether the answer is of this version; adapts the object to what it teaches.
     /// `resumes`: it continues an answer that broke off.
     pub(super) async fn accept(
-        &self,
+        &mut self,
         asked: u64,
         answer: &Head,
         resumes: bool,
-    ) -> Result<bool, ContentError> {
+    ) -> Result<Reception, ContentError> {
         if answer.start > asked || asked - answer.start > LARGEST_DISCARD {
             return Err(RemoteError::Protocol("the range was ignored").into());
         }
@@ -73,6 +87,9 @@ impl Task {
                 let size = state.size;
                 let difference = state.pinned.compare(&answer.validator, answer.total, size);
                 if difference.is_none() {
+                    if answer.total.is_some() {
+                        self.other_size = None;
+                    }
                     state.pinned.pin(&answer.validator);
                     if let Some(flight) = state.flight(self.number) {
                         // Ignored ranges: what came before the wanted bytes is as good as any.
@@ -85,14 +102,15 @@ impl Task {
                     if let (None, Some(total)) = (size, answer.total) {
                         self.object.learn(total);
                     }
-                    return Ok(true);
+                    return Ok(Reception::Accepted);
                 }
                 difference
             };
-            if self.settle(difference, answer.total).await? == Verdict::Same && answer.start < asked
-            {
+            match self.settle(difference, answer.total).await? {
+                Verdict::Doubted => return Ok(Reception::Doubted),
                 // The changed validator made the server send all: ask again without it.
-                return Ok(false);
+                Verdict::Same if answer.start < asked => return Ok(Reception::Useless),
+                _ => {}
             }
         }
     }
@@ -108,11 +126,11 @@ impl Task {
 
     /// Reads the metadata again, once for all flights that are in doubt, and adapts the object to it.
     pub(super) async fn settle(
-        &self,
+        &mut self,
         difference: Difference,
         total: Option<u64>,
     ) -> Result<Verdict, ContentError> {
-        let object = &self.object;
+        let object = Arc::clone(&self.object);
         let _one_at_a_time = object.settling.lock().await;
         if object.lock().is_stale {
             return Err(ContentError::Stale);
@@ -145,11 +163,19 @@ impl Task {
                 object.become_stale();
                 Err(ContentError::Stale)
             }
+            (Verdict::Resized, Some(total)) if self.doubts(total) => Ok(Verdict::Doubted),
             (Verdict::Resized, Some(total)) => {
                 object.resize(total, self.number);
                 Ok(Verdict::Resized)
             }
             (verdict, _) => Ok(verdict),
         }
+    }
+
+    /// Whether a length differs from the one known and nobody has said so before: an answer that was cut short on the way,
+    /// or has something behind its end, looks the same. What two answers running say is true.
+    fn doubts(&mut self, total: u64) -> bool {
+        let known = self.object.lock().size;
+        known.is_some_and(|size| total != size) && self.other_size.replace(total) != Some(total)
     }
 }

@@ -22,18 +22,18 @@ fn settings(directory: &Path, size_bytes: u64) -> Option<DiskSettings> {
     })
 }
 
-fn quick(size: u64) -> Arc<Fake> {
+pub(super) fn quick(size: u64) -> Arc<Fake> {
     let mut fake = Fake::of_size(size);
     fake.latency = Duration::ZERO;
     Arc::new(fake)
 }
 
-fn mount(fake: &Arc<Fake>, directory: &Path) -> Arc<Engine> {
+pub(super) fn mount(fake: &Arc<Fake>, directory: &Path) -> Arc<Engine> {
     engine(fake, MIB, settings(directory, 1 << 30))
 }
 
 /// All files with this extension under the cache directory.
-fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+pub(super) fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut directories = vec![directory.to_owned()];
     while let Some(next) = directories.pop() {
@@ -51,7 +51,7 @@ fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 /// Fetches a whole file into the cache and ends.
-async fn fill(fake: &Arc<Fake>, directory: &Path) {
+pub(super) async fn fill(fake: &Arc<Fake>, directory: &Path) {
     let size = fake.served.lock().unwrap().size;
     let engine = mount(fake, directory);
     assert_eq!(

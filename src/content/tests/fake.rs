@@ -28,6 +28,8 @@ pub(super) enum Fault {
     CutAfter(u64),
     /// 200 with the whole file.
     IgnoresRange,
+    /// 200 as if the file had so many bytes.
+    Resized(u64),
     /// The answer's head never comes.
     Silent,
     /// The pace has room for readers only.
@@ -215,9 +217,12 @@ impl Remote for Shim {
             if let Some(Fault::Error(error)) = fault {
                 return Err(error);
             }
-            let served = fake.served.lock().unwrap().clone();
+            let mut served = fake.served.lock().unwrap().clone();
             if served.is_gone {
                 return Err(RemoteError::Gone);
+            }
+            if let Some(Fault::Resized(size)) = fault {
+                served.size = size;
             }
             let etag: Option<Box<str>> = if served.etag_is_unstable {
                 Some(format!("\"{number}\"").into())
