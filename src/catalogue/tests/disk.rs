@@ -140,8 +140,12 @@ fn a_catalogue_of_the_first_schema_is_brought_up_to_date() {
         connection
             .execute(
                 "INSERT INTO interactions (sequence, guid, start, direction, hash, seen)
-                 VALUES (7, ?1, ?2, 0, 0, 0)",
-                (old.guid.as_bytes(), old.start.as_microsecond()),
+                 VALUES (7, ?1, ?2, 0, ?3, 0)",
+                (
+                    old.guid.as_bytes(),
+                    old.start.as_microsecond(),
+                    ingest::hash(&old),
+                ),
             )
             .unwrap();
         connection
