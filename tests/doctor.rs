@@ -210,7 +210,7 @@ fn what_is_wrong_with_the_credentials_is_told_apart() {
         &[
             "can be read by everybody",
             "run 'chmod 600",
-            "making a new secret",
+            "making a new one",
         ],
     );
 
