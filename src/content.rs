@@ -300,36 +300,6 @@ impl Engine {
             .map_or(0, |disk| disk.held_bytes(id.fingerprint()))
     }
 
-    /// Whether what is not held of the version may be had, as far as that can be told without asking for it.
-    ///
-    /// # Errors
-    /// The credentials are refused, or this item was, and something of it is not held.
-    pub async fn admission(&self, id: &ContentId, deadline: Instant) -> Result<(), ContentError> {
-        if self.is_whole(id) {
-            return Ok(());
-        }
-        let object = self.shared.table.get(id);
-        let refused = object.and_then(|object| object.lock().failures.of_all(Instant::now()));
-        let remote = &self.shared.remote;
-        if let Some(refusal) = refused.or_else(|| remote.refusal().map(ContentError::from)) {
-            return Err(refusal);
-        }
-        // What else went wrong is the read's to say: it may need nothing of it, or find it mended.
-        let deadline = deadline.min(Instant::now() + ADMISSION);
-        match remote.admission(deadline).await {
-            Err(error @ RemoteError::Unauthorized { .. }) => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_whole(&self, id: &ContentId) -> bool {
-        let size = match self.shared.table.get(id) {
-            Some(object) => object.size(),
-            None => self.learnt_size(id).or(id.version.length),
-        };
-        size.is_some_and(|size| self.held_bytes(id) >= size)
-    }
-
     /// Deletes all versions of an item (or of all of an interaction's items) from both tiers, in the background.
     pub fn forget(&self, guid: Guid, key: Option<&ContentKey>) {
         for object in self.shared.table.of(guid, key) {
@@ -410,6 +380,29 @@ impl Object {
     /// [`ContentError`] when the request fails within the terms.
     pub async fn learn_size(self: &Arc<Self>, terms: Terms) -> Result<u64, ContentError> {
         self.size_within(&terms).await
+    }
+
+    /// Whether what is not held of it may be had, as far as that can be told without asking for it.
+    ///
+    /// # Errors
+    /// The credentials are refused, or this item was, and something of it is not held.
+    pub async fn admission(self: &Arc<Self>, deadline: Instant) -> Result<(), ContentError> {
+        // Accounts may be behind what is there: only the disk itself tells that nothing need be asked for.
+        self.look_at_disk().await;
+        if self.is_whole() {
+            return Ok(());
+        }
+        let refused = self.lock().failures.of_all(Instant::now());
+        let remote = &self.shared.remote;
+        if let Some(refusal) = refused.or_else(|| remote.refusal().map(ContentError::from)) {
+            return Err(refusal);
+        }
+        // What else went wrong is the read's to say: it may need nothing of it, or find it mended.
+        let deadline = deadline.min(Instant::now() + ADMISSION);
+        match remote.admission(deadline).await {
+            Err(error @ RemoteError::Unauthorized { .. }) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// A new handle's view.

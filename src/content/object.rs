@@ -200,6 +200,12 @@ impl Object {
         Ok(found)
     }
 
+    /// Whether all of it is held in either tier.
+    pub(super) fn is_whole(&self) -> bool {
+        self.size()
+            .is_some_and(|size| self.held().len() >= block::count_of(size))
+    }
+
     /// Which blocks are held in either tier.
     pub(super) fn held(&self) -> Blocks {
         let mut held = self.shared.memory.held(self.place);

@@ -264,15 +264,6 @@ impl Contents for FakeContents {
             .map_or(0, |bytes| bytes.len() as u64 / 2)
     }
 
-    fn admission<'a>(
-        &'a self,
-        id: &'a ContentId,
-        _deadline: Instant,
-    ) -> BoxFuture<'a, Result<(), ContentError>> {
-        let refused = self.0.refused.lock().unwrap().get(id).cloned();
-        async move { refused.map_or(Ok(()), Err) }.boxed()
-    }
-
     fn forget(&self, guid: Guid, key: Option<&ContentKey>) {
         self.0.forgotten.lock().unwrap().push((guid, key.cloned()));
     }
@@ -288,6 +279,14 @@ impl Contents for FakeContents {
 impl Content for FakeObject {
     fn size(&self) -> Option<u64> {
         self.id.version.length
+    }
+
+    fn admission(
+        self: Arc<Self>,
+        _deadline: Instant,
+    ) -> BoxFuture<'static, Result<(), ContentError>> {
+        let refused = self.shelf.refused.lock().unwrap().get(&self.id).cloned();
+        async move { refused.map_or(Ok(()), Err) }.boxed()
     }
 
     fn learn_size(self: Arc<Self>, _terms: Terms) -> BoxFuture<'static, Result<u64, ContentError>> {

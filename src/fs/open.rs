@@ -55,9 +55,9 @@ impl FileSystem {
                     let size = self.learn_size(inode, deadline).await?;
                     self.inodes.set_size(number, size);
                 }
-                // Here rather than at the first read, where few programs tell why.
-                self.contents.admission(id, deadline).await?;
                 let object = self.contents.object(id, traits(inode));
+                // Here rather than at the first read, where few programs tell why.
+                Arc::clone(&object).admission(deadline).await?;
                 let complete = Arc::clone(&object).complete_file();
                 let file = OpenFile::Content(object.reader());
                 Ok(Opened {

@@ -65,12 +65,6 @@ pub trait Contents: Send + Sync + 'static {
     fn learnt_size(&self, id: &ContentId) -> Option<u64>;
     /// [`Engine::held_bytes`].
     fn held_bytes(&self, id: &ContentId) -> u64;
-    /// [`Engine::admission`].
-    fn admission<'a>(
-        &'a self,
-        id: &'a ContentId,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<(), ContentError>>;
     /// [`Engine::forget`].
     fn forget(&self, guid: Guid, key: Option<&ContentKey>);
     /// [`Engine::object`].
@@ -81,6 +75,11 @@ pub trait Contents: Send + Sync + 'static {
 pub trait Content: Send + Sync + 'static {
     /// [`Object::size`].
     fn size(&self) -> Option<u64>;
+    /// [`Object::admission`].
+    fn admission(
+        self: Arc<Self>,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<(), ContentError>>;
     /// [`Object::learn_size`].
     fn learn_size(self: Arc<Self>, terms: Terms) -> BoxFuture<'static, Result<u64, ContentError>>;
     /// [`Object::fetch_whole`].
@@ -198,14 +197,6 @@ impl Contents for EngineContents {
         self.0.held_bytes(id)
     }
 
-    fn admission<'a>(
-        &'a self,
-        id: &'a ContentId,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<(), ContentError>> {
-        self.0.admission(id, deadline).boxed()
-    }
-
     fn forget(&self, guid: Guid, key: Option<&ContentKey>) {
         self.0.forget(guid, key);
     }
@@ -218,6 +209,13 @@ impl Contents for EngineContents {
 impl Content for Object {
     fn size(&self) -> Option<u64> {
         Self::size(self)
+    }
+
+    fn admission(
+        self: Arc<Self>,
+        deadline: Instant,
+    ) -> BoxFuture<'static, Result<(), ContentError>> {
+        async move { Self::admission(&self, deadline).await }.boxed()
     }
 
     fn learn_size(self: Arc<Self>, terms: Terms) -> BoxFuture<'static, Result<u64, ContentError>> {

@@ -540,3 +540,30 @@ async fn what_is_not_sealed_is_not_believed_when_there_is_a_key() {
     );
     assert_eq!(fake.requests(), 2);
 }
+
+#[tokio::test]
+async fn opening_what_a_crash_left_asks_nobody_for_credentials() {
+    let directory = tempfile::tempdir().unwrap();
+    let fake = quick(MIB);
+    fill(&fake, directory.path()).await;
+    // As after a crash: the files are there, the accounts don't know them.
+    for file in fs::read_dir(directory.path().join("account")).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let again = mount(&fake, directory.path());
+    object(&again, &fake)
+        .admission(in_a_minute())
+        .await
+        .unwrap();
+    assert_eq!(fake.admissions(), 0);
+    let other = quick(2 * MIB);
+    let engine = mount(&other, directory.path());
+    object(&engine, &other)
+        .admission(in_a_minute())
+        .await
+        .unwrap();
+    assert_eq!(other.admissions(), 1);
+}

@@ -58,6 +58,7 @@ pub(super) struct Fake {
     pub(super) sent: Mutex<u64>,
     pub(super) metadata_reads: Mutex<u64>,
     pub(super) told: Mutex<Told>,
+    pub(super) admissions: Mutex<u64>,
     pub(super) latency: Duration,
     /// Bytes a second on each connection.
     pub(super) rate: Option<u64>,
@@ -120,6 +121,7 @@ impl Fake {
             sent: Mutex::default(),
             metadata_reads: Mutex::default(),
             told: Mutex::default(),
+            admissions: Mutex::default(),
             latency: Duration::from_millis(30),
             rate: None,
             budget: 100_000,
@@ -132,6 +134,10 @@ impl Fake {
 
     pub(super) fn fault(&self, fault: Fault) {
         self.faults.lock().unwrap().push_back(fault);
+    }
+
+    pub(super) fn admissions(&self) -> u64 {
+        *self.admissions.lock().unwrap()
     }
 
     pub(super) fn requests(&self) -> usize {
@@ -286,6 +292,11 @@ impl Remote for Shim {
                 body: body.boxed(),
             })
         })
+    }
+
+    fn admission(&self, _deadline: Instant) -> BoxFuture<'_, Result<(), RemoteError>> {
+        *self.0.admissions.lock().unwrap() += 1;
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn conditions(&self) -> Conditions {
