@@ -133,15 +133,6 @@ impl From<std::io::Error> for CatalogueError {
     }
 }
 
-/// How many interactions there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// In the catalogue.
-    pub known: u64,
-    /// Of these, how many start in the window asked for; filters are not applied.
-    pub in_window: u64,
-}
-
 /// A day outside the window of which something is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct KeptDay {
@@ -180,8 +171,6 @@ struct Writes {
     scrub_due: bool,
     /// SQLite's mark of what other processes wrote.
     data_version: i64,
-    /// How many rows SQLite had changed when a sealed catalogue was written last.
-    saved: Option<u64>,
 }
 
 impl std::fmt::Debug for dyn Changes {
@@ -215,7 +204,7 @@ impl Catalogue {
             None => Store::in_memory()?,
         };
         let catalogue = Self::with(store)?;
-        catalogue.writes().saved = Some(catalogue.store.changes());
+        file.begin(catalogue.store.changes());
         Ok(Self {
             sealed: Some(file),
             ..catalogue
@@ -231,13 +220,7 @@ impl Catalogue {
         let Some(file) = &self.sealed else {
             return Ok(());
         };
-        let mut writes = self.writes();
-        let changes = self.store.changes();
-        if writes.saved != Some(changes) {
-            file.save(&self.store.serialized()?)?;
-            writes.saved = Some(changes);
-        }
-        Ok(())
+        file.save(self.store.changes(), || self.store.serialized())
     }
 
     /// A catalogue that lives in memory only.
@@ -257,7 +240,6 @@ impl Catalogue {
                 // The last process may have been killed between a removal and its scrubbing.
                 scrub_due: store.is_on_disk(),
                 data_version,
-                saved: None,
             }),
             store,
             sealed: None,
@@ -340,18 +322,15 @@ impl Catalogue {
 
     /// Whether it knows no interaction at all, so that a mount would have nothing to show. Reads the disk.
     pub fn is_empty(&self) -> bool {
-        self.store.count(None).is_ok_and(|known| known == 0)
+        self.known().is_ok_and(|known| known == 0)
     }
 
-    /// How many interactions there are. Reads the disk.
+    /// How many interactions it knows. Reads the disk, and takes the longer the more there are.
     ///
     /// # Errors
     /// [`CatalogueError`] when the database can't be read.
-    pub fn counts(&self, window: &TimeWindow) -> Result<Counts, CatalogueError> {
-        Ok(Counts {
-            known: self.store.count(None)?,
-            in_window: self.store.count(Some(window))?,
-        })
+    pub fn known(&self) -> Result<u64, CatalogueError> {
+        self.store.count(None)
     }
 
     /// The days outside a window of which anything is kept: known here, or cached elsewhere, which `is_cached`

@@ -72,7 +72,8 @@ fn catalogue_files() {
             }
         }
         let _ = catalogue.agents(&window);
-        let _ = catalogue.counts(&window);
+        let _ = catalogue.known();
+        let _ = catalogue.store.count(Some(&window));
         // It is of use, or made anew until it is.
         catalogue.observe(interaction(99, 99));
         let _ = catalogue.interaction(guid(99));

@@ -7,7 +7,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::CatalogueError;
 use crate::seal::{CacheKey, Sealer};
 
 /// Where a sealed catalogue is kept.
@@ -15,6 +17,9 @@ use crate::seal::{CacheKey, Sealer};
 pub(super) struct SealedFile {
     path: PathBuf,
     sealer: Sealer,
+    /// How many changes the database had seen when it was written last. Held while it is written, which concerns nobody
+    /// but who would write it at the same time: the database's own locks are free meanwhile.
+    written: Mutex<u64>,
 }
 
 impl SealedFile {
@@ -22,6 +27,7 @@ impl SealedFile {
         Self {
             path: path.to_owned(),
             sealer: key.sealer(b"catalogue", b""),
+            written: Mutex::default(),
         }
     }
 
@@ -35,8 +41,30 @@ impl SealedFile {
         opened
     }
 
-    /// Writes the database in place of what was written before.
-    pub(super) fn save(&self, database: &[u8]) -> io::Result<()> {
+    /// Takes what the database is after so many changes for what is written.
+    pub(super) fn begin(&self, changes: u64) {
+        *self.lock() = changes;
+    }
+
+    /// Writes the database, which has seen so many changes, in place of what was written before; unless that is the same.
+    pub(super) fn save(
+        &self,
+        changes: u64,
+        database: impl FnOnce() -> Result<Vec<u8>, CatalogueError>,
+    ) -> Result<(), CatalogueError> {
+        let mut written = self.lock();
+        if *written != changes {
+            self.write(&database()?)?;
+            *written = changes;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, database: &[u8]) -> io::Result<()> {
         let sealed = self.sealer.seal(0, database).map_err(io::Error::other)?;
         // Another mount of the account may be writing its own.
         let beside = self.path.with_extension(std::process::id().to_string());

@@ -73,6 +73,13 @@ struct Failure {
     retry_at: Timestamp,
 }
 
+/// How a window stands.
+enum Look<'a> {
+    Complete,
+    Searching,
+    Failed(&'a Failure),
+}
+
 /// When it is, and what the mount lists.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Now {
@@ -186,61 +193,61 @@ impl State {
     /// How a window stands. A failure that is some seconds old is tried again for whoever asks: the
     /// second value says that there is something to begin.
     pub(super) fn progress(&mut self, window: &TimeWindow, now: &Now) -> (Progress, bool) {
-        let clip = schedule::clip(window, now.time);
-        let holes = self
-            .coverage
-            .holes(&clip, schedule::recently(now.time, now.refresh));
-        let meets = |window: &TimeWindow| holes.iter().any(|hole| overlaps(hole, window));
-        match self.standing(window, now) {
-            Progress::Complete => (Progress::Complete, false),
-            Progress::Failed(error) => {
-                let failed_at = self
-                    .failures
-                    .iter()
-                    .find(|failure| meets(&failure.window))
-                    .or(self.hold.as_ref())
-                    .map(|failure| failure.at);
-                if failed_at.is_some_and(|at| now.time.duration_since(at) < RETRY_FOR_READERS) {
-                    return (Progress::Failed(error), false);
-                }
-                self.hold = None;
-                self.failures
-                    .retain(|failure| !holes.iter().any(|hole| overlaps(hole, &failure.window)));
-                let day = Day::of(window.from);
-                if contains(&day.window(), window) {
-                    self.demand(day, now);
-                }
-                self.waited = Some(now.time);
-                (Progress::Searching, true)
+        let holes = self.holes(window, now);
+        let failed = match self.look(&holes) {
+            Look::Complete => return (Progress::Complete, false),
+            Look::Searching => None,
+            Look::Failed(failure) => Some((failure.at, failure.error.for_readers())),
+        };
+        if let Some((at, error)) = &failed {
+            if now.time.duration_since(*at) < RETRY_FOR_READERS {
+                return (Progress::Failed(error.clone()), false);
             }
-            Progress::Searching => {
-                self.waited = Some(now.time);
-                (Progress::Searching, false)
+            self.hold = None;
+            self.failures
+                .retain(|failure| !holes.iter().any(|hole| overlaps(hole, &failure.window)));
+            let day = Day::of(window.from);
+            if contains(&day.window(), window) {
+                self.demand(day, now);
             }
         }
+        self.waited = Some(now.time);
+        (Progress::Searching, failed.is_some())
     }
 
     /// How a window stands, without a reader who waits for it.
     pub(super) fn standing(&self, window: &TimeWindow, now: &Now) -> Progress {
+        match self.look(&self.holes(window, now)) {
+            Look::Complete => Progress::Complete,
+            Look::Searching => Progress::Searching,
+            Look::Failed(failure) => Progress::Failed(failure.error.for_readers()),
+        }
+    }
+
+    /// What of a window was never searched, though it lies in the past.
+    fn holes(&self, window: &TimeWindow, now: &Now) -> Vec<TimeWindow> {
         let clip = schedule::clip(window, now.time);
-        let holes = self
-            .coverage
-            .holes(&clip, schedule::recently(now.time, now.refresh));
-        if clip.is_empty() || holes.is_empty() {
-            return Progress::Complete;
+        if clip.is_empty() {
+            return Vec::new();
+        }
+        self.coverage
+            .holes(&clip, schedule::recently(now.time, now.refresh))
+    }
+
+    /// How it stands with what was never searched.
+    fn look(&self, holes: &[TimeWindow]) -> Look<'_> {
+        if holes.is_empty() {
+            return Look::Complete;
         }
         let meets = |window: &TimeWindow| holes.iter().any(|hole| overlaps(hole, window));
-        let failure = self
-            .failures
+        if self.running.iter().any(|search| meets(&search.window)) {
+            return Look::Searching;
+        }
+        self.failures
             .iter()
             .find(|failure| meets(&failure.window))
-            .or(self.hold.as_ref());
-        match failure {
-            Some(failure) if !self.running.iter().any(|search| meets(&search.window)) => {
-                Progress::Failed(failure.error.for_readers())
-            }
-            _ => Progress::Searching,
-        }
+            .or(self.hold.as_ref())
+            .map_or(Look::Searching, Look::Failed)
     }
 
     /// How a window stands when nothing will be searched any more.

@@ -440,26 +440,37 @@ fn write_all(disk: &Weak<Disk>, jobs: &mpsc::Receiver<Job>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    #[test]
-    fn files_that_no_account_knows_are_swept_up() {
-        let directory = tempfile::tempdir().unwrap();
+    /// A tier, and in it the files of one version that no account knows.
+    pub(in crate::content::disk) fn disk_with_the_files_of(
+        fingerprint: u128,
+        directory: &Path,
+    ) -> Arc<Disk> {
         let disk = Disk::open(DiskSettings {
-            directory: directory.path().to_owned(),
+            directory: directory.to_owned(),
             size_bytes: 1 << 30,
             max_age: Duration::from_secs(1000),
             key: None,
         })
         .unwrap();
         let header = map::Header {
-            fingerprint: 7,
+            fingerprint,
             size: 1000,
             is_sealed: false,
             validator: crate::remote::Validator::default(),
         };
-        store::create(directory.path(), &header).unwrap();
+        store::create(directory, &header).unwrap();
+        disk
+    }
+
+    #[test]
+    fn files_that_no_account_knows_are_swept_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = disk_with_the_files_of(7, directory.path());
         disk.sweep(SWEPT_AGE);
         assert_eq!(store::all(directory.path()).unwrap(), [7], "too young");
         disk.sweep(Duration::ZERO);

@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use crate::catalogue::{Catalogue, Progress, Refresher};
 use crate::config::Config;
 use crate::content::{Engine, Usage};
-use crate::model::TimeWindow;
 use crate::remote::{Counters, HttpRemote, Remote as _, RequestCounters};
 
 /// What the status is made of.
@@ -38,7 +37,6 @@ impl Status {
         let interactions = Arc::new(AtomicU64::new(0));
         tokio::spawn(keep_count(
             Arc::clone(&sources.catalogue),
-            sources.refresher.window(),
             sources.refresher.subscribe(),
             Arc::clone(&interactions),
         ));
@@ -126,18 +124,21 @@ impl Status {
     }
 }
 
+/// Counts anew after changes. Rests twenty times as long as it takes: during the first search of a large account there
+/// are changes all the time, and each count goes over all that is known.
 async fn keep_count(
     catalogue: Arc<Catalogue>,
-    window: TimeWindow,
     mut changes: watch::Receiver<u64>,
     count: Arc<AtomicU64>,
 ) {
     loop {
         let catalogue = Arc::clone(&catalogue);
-        let counted = tokio::task::spawn_blocking(move || catalogue.counts(&window)).await;
-        if let Ok(Ok(counts)) = counted {
-            count.store(counts.known, Ordering::Relaxed);
+        let begun = Instant::now();
+        let counted = tokio::task::spawn_blocking(move || catalogue.known()).await;
+        if let Ok(Ok(known)) = counted {
+            count.store(known, Ordering::Relaxed);
         }
+        tokio::time::sleep(begun.elapsed() * 20).await;
         if changes.changed().await.is_err() {
             return;
         }

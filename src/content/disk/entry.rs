@@ -376,18 +376,12 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::DiskSettings;
+    use crate::content::disk::tests::disk_with_the_files_of;
 
     #[test]
     fn what_the_writer_was_at_work_on_is_removed_with_the_version() {
         let directory = tempfile::tempdir().unwrap();
-        let disk = Disk::open(DiskSettings {
-            directory: directory.path().to_owned(),
-            size_bytes: 1 << 30,
-            max_age: Duration::from_secs(1000),
-            key: None,
-        })
-        .unwrap();
+        let disk = disk_with_the_files_of(7, directory.path());
         let identity = Identity {
             fingerprint: 7,
             guid: 1,
@@ -400,13 +394,6 @@ mod tests {
         let block = Bytes::from_static(&[7; 1000]);
         // As the writer stands between its look at the generation and its look at the state.
         entry.lock().pending.insert(0, block);
-        let header = Header {
-            fingerprint: 7,
-            size: 1000,
-            is_sealed: false,
-            validator: Validator::default(),
-        };
-        store::create(directory.path(), &header).unwrap();
         entry.retire();
         disk.flush();
         assert_eq!(store::all(directory.path()).unwrap(), [] as [u128; 0]);

@@ -28,7 +28,8 @@ impl Entry {
                 let end = skipped + part.len() as usize;
                 return (end <= bytes.len()).then(|| bytes.slice(skipped..end));
             }
-            if !state.present.contains(index) {
+            // To open a sealed block takes too long for a session thread, and is worth being kept in memory.
+            if !state.present.contains(index) || self.sealer.is_some() {
                 return None;
             }
             let files = Arc::clone(state.files.as_ref()?);
@@ -39,13 +40,11 @@ impl Entry {
                 state.generation,
             )
         };
-        let slot = map::slot_of(index, size, self.sealer.is_some());
-        // A block is verified and opened as a whole; once verified, one that lies there as it came is read in part.
-        let in_part = is_verified && self.sealer.is_none();
-        let wanted = if in_part {
-            part.start()..part.end().min(slot.end)
+        // Only what is verified can be read in part.
+        let wanted = if is_verified {
+            part.start()..part.end()
         } else {
-            slot
+            block::start_of(index)..block::end_of(index, size)
         };
         let mut buffer = vec![0; wanted.end.saturating_sub(wanted.start) as usize];
         let read = rustix::io::preadv2(
@@ -55,14 +54,14 @@ impl Entry {
             ReadWriteFlags::NOWAIT,
         )
         .ok()?;
-        if read != buffer.len() || part.end() > block::end_of(index, size) {
+        if read != buffer.len() || part.end() > wanted.end {
             return None;
         }
-        if in_part {
-            return Some(buffer.into());
+        let bytes = Bytes::from(buffer);
+        if !is_verified && !self.verify(index, &bytes, generation) {
+            return None;
         }
-        let bytes = self.opened(index, buffer, is_verified, generation)?;
-        let skipped = (part.start() - block::start_of(index)) as usize;
+        let skipped = (part.start() - wanted.start) as usize;
         Some(bytes.slice(skipped..skipped + part.len() as usize))
     }
 
