@@ -29,6 +29,11 @@ const NARROW: i64 = 4096;
 /// The agent under which interactions without any are filed.
 pub(super) const NO_AGENT: &str = "";
 
+/// An interaction as it is stored, by its GUID.
+pub(super) const LOAD: &str =
+    "SELECT details.json, details.names, interactions.seen, hash FROM interactions
+     LEFT JOIN details USING (sequence) WHERE guid = ?1";
+
 /// What may be shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
@@ -321,10 +326,7 @@ pub(super) fn load(
     guid: Guid,
 ) -> rusqlite::Result<Option<Result<Remembered, CatalogueError>>> {
     let row = connection
-        .prepare_cached(
-            "SELECT details.json, details.names, interactions.seen, hash FROM interactions
-             LEFT JOIN details USING (sequence) WHERE guid = ?1",
-        )?
+        .prepare_cached(LOAD)?
         .query_row([guid.as_bytes()], |row| {
             let json = packed::unpack(row.get_ref(0)?);
             let names: Option<String> = row.get(1)?;

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use rusqlite::StatementStatus;
+
 use super::*;
 use crate::seal::CacheKey;
 
@@ -399,4 +401,20 @@ async fn a_sealed_catalogue_is_there_again_with_its_key_only() {
     std::fs::write(&path, &written[..written.len() - 1]).unwrap();
     let damaged = Catalogue::open_sealed(&path, &key(b"0123456789abcdef")).unwrap();
     assert!(damaged.is_empty());
+}
+
+#[test]
+fn a_statement_is_planned_once_whatever_is_bound_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let catalogue = Catalogue::open(&path).unwrap();
+    let reader = schema::open_reader(&path).unwrap();
+    for connection in [&reader, &*catalogue.store.writer()] {
+        for n in 1..4 {
+            assert!(store::load(connection, guid(n)).unwrap().is_none());
+        }
+        let statement = connection.prepare_cached(store::LOAD).unwrap();
+        assert_eq!(statement.get_status(StatementStatus::Run), 3);
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 }

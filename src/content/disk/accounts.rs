@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::Identity;
@@ -104,6 +105,8 @@ impl Accounts {
     fn connect(path: &Path) -> rusqlite::Result<Connection> {
         let database = Connection::open(path)?;
         database.busy_timeout(std::time::Duration::from_secs(5))?;
+        // Else SQLite plans a statement anew for each value that is bound to it.
+        database.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         database.pragma_update(None, "journal_mode", "WAL")?;
         database.pragma_update(None, "synchronous", "OFF")?;
         database.execute_batch(
