@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 pub use attr::{Attributes, Kind};
@@ -47,6 +48,7 @@ pub use sources::{
 };
 pub use text::Render;
 
+use crate::executor;
 use crate::model::ItemType;
 use crate::remote::{Class, RetryBudget, Terms};
 use handle::{Handles, OpenFile};
@@ -186,7 +188,7 @@ async fn within<T>(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FsError> + Send + 'static,
 ) -> Result<T, FsError> {
-    tokio::task::spawn_blocking(work)
+    executor::blocking(&Handle::current(), work)
         .await
         .unwrap_or(Err(FsError::Failed))
 }

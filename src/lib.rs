@@ -16,7 +16,7 @@
 //! | words | [`model`] | plain values and pure rules |
 //!
 //! Beside them: [`config`] turns flags, environment and file into validated data; [`control`] is the socket
-//! over which a running mount is asked; [`metrics`] says the same to Prometheus; [`seal`] encrypts what is cached, if there is a key; [`account_lock`] keeps `cache purge` and mounts apart; [`telemetry`] is the
+//! over which a running mount is asked; [`metrics`] says the same to Prometheus; [`seal`] encrypts what is cached, if there is a key; [`account_lock`] keeps `cache purge` and mounts apart; [`executor`] says on which thread an operation goes on; [`telemetry`] is the
 //! log; [`failure`] is how a command ends badly;
 //! `emulator` (a feature) is the API's other side, for `demo` and the tests, and shares no type with the
 //! client.
@@ -31,6 +31,7 @@ pub mod control;
 pub mod daemon;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+pub mod executor;
 pub mod failure;
 pub mod fs;
 pub mod fuse;

@@ -15,6 +15,7 @@ use super::memory::Memory;
 use super::spare::Spare;
 use super::version_check::EtagTrust;
 use super::{ContentError, Discoveries, Object};
+use crate::executor;
 use crate::model::{ContentId, ContentKey, Guid};
 use crate::remote::Remote;
 
@@ -147,7 +148,7 @@ impl Shared {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        self.runtime.spawn_blocking(work).await.ok()
+        executor::blocking(&self.runtime, work).await
     }
 
     pub(super) fn flight_begins(&self) -> InFlight {

@@ -1,9 +1,8 @@
 //! fuser's callbacks: decode, ask the filesystem, encode.
 //!
-//! A callback polls the filesystem's future once on the session thread: what memory can answer is answered
-//! there, because handing it over would cost a second wake-up. What has to wait is moved to the runtime
-//! and answered from there. A panic in either is caught: a dead session thread would leave programs
-//! hanging beyond any signal.
+//! A callback begins the filesystem's future on the session thread: what memory can answer is answered there, and what has
+//! to wait is answered by the thread that has what it waited for ([`crate::executor`]): each hand-over would cost a wake-up.
+//! A panic anywhere is caught: a dead session thread would leave programs hanging beyond any signal.
 
 use std::ffi::OsStr;
 use std::future::Future;
@@ -11,7 +10,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use fuser::{
@@ -24,6 +22,7 @@ use fuser::{
 use futures::FutureExt;
 use tokio::runtime::Handle;
 
+use crate::executor;
 use crate::fs::{FileSystem, Found, FsError};
 
 use super::encode::{
@@ -67,31 +66,22 @@ impl Adapter {
         }
     }
 
-    /// Answers by `reply` what `operation` of the filesystem says: at once if it can, else from the runtime.
+    /// Answers by `reply` what `operation` of the filesystem says: at once if it can, else from the thread that has it.
     fn answer<T, F>(
         &self,
-        operation: impl FnOnce(Arc<FileSystem>) -> F,
+        operation: impl FnOnce(Arc<FileSystem>) -> F + Send + 'static,
         reply: impl FnOnce(Result<T, FsError>) + Send + 'static,
     ) where
-        F: Future<Output = Result<T, FsError>> + Send + 'static,
+        F: Future<Output = Result<T, FsError>> + Send,
+        T: Send,
     {
-        self.guard(|| {
-            let _inside = self.runtime.enter();
-            let mut operation = Box::pin(operation(Arc::clone(&self.filesystem)));
-            // Nobody is woken by this waker: the runtime polls it again, and then waits with its own.
-            let mut context = Context::from_waker(Waker::noop());
-            match operation.as_mut().poll(&mut context) {
-                Poll::Ready(result) => reply(result),
-                Poll::Pending => {
-                    let on_panic = Arc::clone(&self.on_panic);
-                    self.runtime.spawn(async move {
-                        let answered = AssertUnwindSafe(async move { reply(operation.await) });
-                        if answered.catch_unwind().await.is_err() {
-                            tracing::error!("an operation panicked");
-                            on_panic();
-                        }
-                    });
-                }
+        let filesystem = Arc::clone(&self.filesystem);
+        let on_panic = Arc::clone(&self.on_panic);
+        executor::begin(&self.runtime, async move {
+            let answered = async move { reply(operation(filesystem).await) };
+            if AssertUnwindSafe(answered).catch_unwind().await.is_err() {
+                tracing::error!("an operation panicked");
+                on_panic();
             }
         });
     }
