@@ -45,7 +45,7 @@ pub async fn blocking<T: Send + 'static>(
     // Whoever waits no longer takes the result with it; the work itself can't be called off.
     runtime.spawn_blocking(move || {
         let value = work();
-        go_on_here(|| drop(done.send(value)));
+        waking(|| drop(done.send(value)));
     });
     result.await.ok()
 }
@@ -61,13 +61,22 @@ fn kept_here(runnable: Runnable) -> Option<Runnable> {
     })
 }
 
-/// Calls `wake`, then goes on with the operations that it woke.
-fn go_on_here(wake: impl FnOnce()) {
+/// Calls `work`, then goes on here with an operation that it woke. Others that it woke go on elsewhere, side by side. To be called
+/// where operations may be polled: without a lock.
+pub fn waking<T>(work: impl FnOnce() -> T) -> T {
     WOKEN.set(Some(Vec::new()));
-    wake();
-    for runnable in WOKEN.take().into_iter().flatten() {
-        runnable.run();
+    let done = work();
+    let mut woken = WOKEN.take().unwrap_or_default().into_iter();
+    let first = woken.next();
+    for runnable in woken {
+        Handle::current().spawn(async move {
+            runnable.run();
+        });
     }
+    if let Some(first) = first {
+        first.run();
+    }
+    done
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::shared::Landing;
 use super::spare::Buffer;
 use super::version_check::Difference;
 use super::{ContentError, Object};
+use crate::executor;
 use crate::remote::{Class, ContentAnswer, ContentRequest, RemoteError, RetryBudget, Terms};
 
 /// How long a far seek's request waits for the rest of a burst of READs.
@@ -348,11 +349,11 @@ impl Task {
         if let Some(permit) = permit.take() {
             write(permit);
         }
-        {
+        let tell = || {
             // Together, so that a version found stale meanwhile isn't added to.
             let mut state = object.lock();
             if state.is_stale {
-                return;
+                return false;
             }
             object
                 .shared
@@ -363,8 +364,17 @@ impl Task {
                 flight.position = block::start_of(index) + bytes.len() as u64;
             }
             state.tell(index, &Delivery::Block(bytes.clone()));
-        }
-        if !had_permit
+            true
+        };
+        // Where other flights keep the other processors busy, whoever waits for the block is answered here and now, while it
+        // is still in this one's cache. A flight that is alone goes on, and another thread answers.
+        let is_kept = if object.shared.flights() > 1 {
+            executor::waking(tell)
+        } else {
+            tell()
+        };
+        if is_kept
+            && !had_permit
             && let Some(entry) = disk
             && let Some(permit) = entry.permit().await
         {
