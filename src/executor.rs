@@ -2,8 +2,8 @@
 //!
 //! Waking a thread costs tens of microseconds, often more than all else that an operation of the kernel's needs.
 //! So an operation is begun by the thread that brought it; work that [`blocking`] does for it takes one hand-over, to a thread
-//! that may block, and that thread goes on with the operation instead of handing it back. Whatever else it waits for, a
-//! timer or the network, it goes on with on the runtime.
+//! that may block, and that thread goes on with the operation instead of handing it back. So may whoever calls [`waking`].
+//! Whatever else it waits for, a timer or the network, it goes on with on the runtime.
 //!
 //! Knows nothing of what it runs. A panic in an operation is the operation's to catch.
 
@@ -64,19 +64,37 @@ fn kept_here(runnable: Runnable) -> Option<Runnable> {
 /// Calls `work`, then goes on here with an operation that it woke. Others that it woke go on elsewhere, side by side. To be called
 /// where operations may be polled: without a lock.
 pub fn waking<T>(work: impl FnOnce() -> T) -> T {
-    WOKEN.set(Some(Vec::new()));
+    let keeping = Keeping::begin();
     let done = work();
-    let mut woken = WOKEN.take().unwrap_or_default().into_iter();
+    let mut woken = keeping.end().into_iter();
     let first = woken.next();
-    for runnable in woken {
-        Handle::current().spawn(async move {
-            runnable.run();
-        });
-    }
+    woken.for_each(Runnable::schedule);
     if let Some(first) = first {
         first.run();
     }
     done
+}
+
+/// While it lives, what is woken on this thread is kept. A panic gives it to the runtime: what is kept and never polled would
+/// leave a program hanging.
+struct Keeping;
+
+impl Keeping {
+    fn begin() -> Self {
+        WOKEN.set(Some(Vec::new()));
+        Self
+    }
+
+    fn end(self) -> Vec<Runnable> {
+        WOKEN.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        let woken = WOKEN.take().unwrap_or_default();
+        woken.into_iter().for_each(Runnable::schedule);
+    }
 }
 
 #[cfg(test)]
@@ -121,10 +139,20 @@ mod tests {
     fn what_needed_blocking_work_ends_on_the_thread_that_did_it() {
         let runtime = runtime();
         let handle = runtime.handle().clone();
-        let (worker, last) = ends(&runtime, async move {
-            blocking(&handle, || thread::current().id()).await
+        let (go, begun) = mpsc::channel::<()>();
+        let (told, end) = mpsc::channel();
+        begin(runtime.handle(), async move {
+            // Not before the thread that brought it is through with it.
+            let work = blocking(&handle, move || {
+                begun.recv().unwrap();
+                thread::current().id()
+            });
+            let worker = work.await;
+            told.send((worker, thread::current().id())).unwrap();
         });
-        assert_eq!(Some(last), worker);
+        go.send(()).unwrap();
+        let (worker, last) = end.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(worker, Some(last));
         assert_ne!(last, thread::current().id());
     }
 
@@ -163,6 +191,49 @@ mod tests {
             (lost, blocking(&handle, || 1).await)
         });
         assert_eq!(results, (None, Some(1)));
+    }
+
+    #[test]
+    fn of_several_that_are_woken_together_none_is_lost() {
+        let runtime = runtime();
+        let (wake, _) = tokio::sync::broadcast::channel(1);
+        let (told, ends) = mpsc::channel();
+        for _ in 0..5 {
+            let (mut woken, told) = (wake.subscribe(), told.clone());
+            begin(runtime.handle(), async move {
+                woken.recv().await.unwrap();
+                told.send(thread::current().id()).unwrap();
+            });
+        }
+        waking(|| wake.send(()).unwrap());
+        let last: Vec<_> = (0..5)
+            .map(|_| ends.recv_timeout(Duration::from_secs(60)).unwrap())
+            .collect();
+        let here = last.iter().filter(|&&id| id == thread::current().id());
+        assert_eq!(here.count(), 1);
+    }
+
+    #[test]
+    fn a_panic_while_waking_strands_nobody() {
+        let runtime = runtime();
+        let (wake, woken) = oneshot::channel();
+        let (told, end) = mpsc::channel();
+        begin(runtime.handle(), async move {
+            woken.await.unwrap();
+            told.send(()).unwrap();
+        });
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            waking(|| {
+                wake.send(()).unwrap();
+                panic!("on purpose");
+            });
+        }));
+        assert!(panicked.is_err());
+        end.recv_timeout(Duration::from_secs(60)).unwrap();
+        let (_, last) = ends(&runtime, async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        });
+        assert_ne!(last, thread::current().id());
     }
 
     #[test]
