@@ -277,7 +277,7 @@ impl Engine {
             .and_then(|disk| disk.learnt_size(id.fingerprint()))
     }
 
-    /// Bytes of the version that are held in either tier. Never blocks for long: for `user.interactionfs.cached`.
+    /// Bytes of the version that are held in either tier, for `user.interactionfs.cached`. May read the disk.
     pub fn held_bytes(&self, id: &ContentId) -> u64 {
         let object = self.shared.table.get(id);
         let known = object.filter(|object| object.lock().disk_is_known);
@@ -354,10 +354,10 @@ impl Engine {
         }
     }
 
-    /// Waits, not for ever, until what came is on disk and accounted for.
+    /// Waits, not for ever, until what came is on disk and accounted for. Not at all for a disk that doesn't answer.
     pub async fn shutdown(&self) {
         if let Some(disk) = self.shared.disk.clone() {
-            self.shared.blocking(move || disk.flush()).await;
+            let _ = self.shared.on_disk(move || disk.flush()).await;
         }
     }
 }
@@ -425,8 +425,10 @@ impl Object {
             let object = Arc::clone(self);
             self.shared.spawn(async move {
                 object.look_at_disk().await;
-                // Starts its verification, if it is complete.
-                object.complete_file();
+                if object.lock().disk_is_known {
+                    // Starts its verification, if it is complete.
+                    object.complete_file();
+                }
             });
             return None;
         }

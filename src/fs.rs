@@ -47,6 +47,7 @@ pub use sources::{
 };
 pub use text::Render;
 
+use crate::lane::Lane;
 use crate::model::ItemType;
 use crate::remote::{Class, RetryBudget, Terms};
 use handle::{Handles, OpenFile};
@@ -182,11 +183,10 @@ async fn within<T>(
         .unwrap_or(Err(FsError::TimedOut))
 }
 
-/// Runs what may read the disk on a thread that may block.
+/// Runs what may read the disk on a thread that may block, one of `lane`'s.
 async fn blocking<T: Send + 'static>(
+    lane: &'static Lane,
     work: impl FnOnce() -> Result<T, FsError> + Send + 'static,
 ) -> Result<T, FsError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or(Err(FsError::Failed))
+    lane.run(work).await.unwrap_or(Err(FsError::Failed))
 }

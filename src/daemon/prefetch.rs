@@ -58,10 +58,7 @@ async fn run(
         _ = endings.wait(|| parts.reload()) => {}
     }
     drop(events);
-    if tokio::time::timeout(LAST_WRITES, parts.finish())
-        .await
-        .is_err()
-    {
+    if !parts.end(LAST_WRITES).await {
         warn!("not everything fetched could be written to the cache in time");
     }
     Ok(())

@@ -26,6 +26,10 @@ pub trait Interactions: Send + Sync + 'static {
     /// # Errors
     /// When the database can't be read.
     fn interaction(&self, guid: Guid) -> Result<Option<Arc<Known>>, CatalogueError>;
+    /// [`Catalogue::stuck`].
+    fn stuck(&self) -> BoxFuture<'_, ()> {
+        futures::future::pending().boxed()
+    }
     /// [`Catalogue::page`]. May read the disk.
     ///
     /// # Errors
@@ -63,7 +67,7 @@ pub trait Interactions: Send + Sync + 'static {
 pub trait Contents: Send + Sync + 'static {
     /// [`Engine::learnt_size`]. Never blocks.
     fn learnt_size(&self, id: &ContentId) -> Option<u64>;
-    /// [`Engine::held_bytes`].
+    /// [`Engine::held_bytes`]. May read the disk.
     fn held_bytes(&self, id: &ContentId) -> u64;
     /// [`Engine::forget`].
     fn forget(&self, guid: Guid, key: Option<&ContentKey>);
@@ -133,6 +137,10 @@ impl Interactions for CatalogueInteractions {
 
     fn interaction(&self, guid: Guid) -> Result<Option<Arc<Known>>, CatalogueError> {
         self.catalogue.interaction(guid)
+    }
+
+    fn stuck(&self) -> BoxFuture<'_, ()> {
+        self.catalogue.stuck().boxed()
     }
 
     fn page(
