@@ -414,10 +414,11 @@ impl Object {
     }
 
     /// The whole version as one verified file on disk, for passthrough; `None` while it is not complete,
-    /// not yet verified, or there is no disk tier. Never blocks; may start a verification in the background.
+    /// not yet verified, or there is no disk tier that answers: the kernel's own reads of a stuck disk end with it only. Never
+    /// blocks; may start a verification in the background.
     pub fn complete_file(self: &Arc<Self>) -> Option<Arc<File>> {
         let state = self.lock();
-        if state.is_stale {
+        if state.is_stale || self.shared.disk_is_stuck() {
             return None;
         }
         if !state.disk_is_known {

@@ -122,7 +122,7 @@ impl Resolve for Names {
             let found = Self::addresses(answer, before, patience)
                 .await
                 .map_err(io::Error::from)?;
-            let addresses: Addrs = Box::new(found.to_vec().into_iter());
+            let addresses: Addrs = Box::new(Vec::from(&*found).into_iter());
             Ok(addresses)
         })
     }
