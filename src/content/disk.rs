@@ -228,7 +228,7 @@ impl Disk {
         self.accounts.sized(identity, size);
     }
 
-    /// Bytes of a version that are held; none while the disk doesn't answer. Blocks.
+    /// Bytes of a version that are held. Blocks.
     pub(super) fn held_bytes(&self, fingerprint: u128) -> u64 {
         let entry = self
             .entries
@@ -238,7 +238,6 @@ impl Disk {
             .and_then(Weak::upgrade);
         match entry.and_then(|entry| entry.held_bytes()) {
             Some(bytes) => bytes,
-            None if !self.answers() => 0,
             None => {
                 let _call = self.watch.begin();
                 self.accounts.bytes_of(fingerprint).unwrap_or(0)

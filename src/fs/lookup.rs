@@ -184,8 +184,7 @@ impl FileSystem {
         let guid = match &inode.node {
             Node::Interaction(guid) => guid,
             Node::Item(id) if wants_share => {
-                let (contents, id) = (Arc::clone(&self.contents), id.clone());
-                let held = blocking(&lane::CONTENT, move || Ok(contents.held_bytes(&id)));
+                let held = async { Ok(self.contents.held_bytes(id).await) };
                 let held = within(deadline, held).await?;
                 return Ok(self.file_attributes(&inode, number, held));
             }

@@ -67,8 +67,8 @@ pub trait Interactions: Send + Sync + 'static {
 pub trait Contents: Send + Sync + 'static {
     /// [`Engine::learnt_size`]. Never blocks.
     fn learnt_size(&self, id: &ContentId) -> Option<u64>;
-    /// [`Engine::held_bytes`]. May read the disk.
-    fn held_bytes(&self, id: &ContentId) -> u64;
+    /// [`Engine::held_bytes`].
+    fn held_bytes<'a>(&'a self, id: &'a ContentId) -> BoxFuture<'a, u64>;
     /// [`Engine::forget`].
     fn forget(&self, guid: Guid, key: Option<&ContentKey>);
     /// [`Engine::object`].
@@ -201,8 +201,8 @@ impl Contents for EngineContents {
         self.0.learnt_size(id)
     }
 
-    fn held_bytes(&self, id: &ContentId) -> u64 {
-        self.0.held_bytes(id)
+    fn held_bytes<'a>(&'a self, id: &'a ContentId) -> BoxFuture<'a, u64> {
+        self.0.held_bytes(id).boxed()
     }
 
     fn forget(&self, guid: Guid, key: Option<&ContentKey>) {

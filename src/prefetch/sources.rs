@@ -304,7 +304,7 @@ impl Contents for KeptContents {
     }
 
     fn held(&self, id: &ContentId) -> u64 {
-        self.engine.held_bytes(id)
+        self.engine.held_at_hand(id).unwrap_or(0)
     }
 
     fn room(&self) -> Option<u64> {

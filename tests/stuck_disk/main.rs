@@ -1,11 +1,10 @@
-//! What a mount stands on stops answering, and nothing hangs: the disk of the cache, the name server.
+//! The disk of the cache stops answering, and nothing hangs.
 
 #![allow(clippy::unwrap_used, reason = "it fails by panicking")]
 
 #[path = "../common/mod.rs"]
 mod common;
 mod disk;
-mod names;
 
 use std::fs::OpenOptions;
 use std::io;
@@ -14,12 +13,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{
-    Mount, MountBuilder, PATIENCE, Server, can_mount, eventually, is_mounted, wait_for_exit,
-};
+use common::{Mount, MountBuilder, PATIENCE, Server, can_mount, eventually, is_mounted};
 use disk::Disk;
 use interactionfs::emulator::GeneratedSpec;
-use names::Names;
 use rustix::process::Signal;
 
 /// Far beyond the deadlines that are set here.
@@ -248,74 +244,4 @@ fn a_mount_that_waits_for_its_disk_can_be_called_off() {
     assert!(!child.wait().unwrap().success());
     assert!(began.elapsed() < PATIENCE);
     assert!(!is_mounted(place.path()));
-}
-
-#[test]
-fn a_name_server_that_never_answers_holds_up_nothing() {
-    if !can_mount() {
-        return;
-    }
-    let Some(names) = Names::new() else { return };
-    let server = server();
-    let caches = tempfile::TempDir::new().unwrap();
-    let cache = caches.path().join("cache");
-    let api = server.api().api_url();
-    let by_name = |option: String| option.replace("127.0.0.1", "localhost");
-    let builder = builder(&server, &cache)
-        .option(format!("--auth-url={}", by_name(server.api().auth_url())))
-        .api_url(by_name(api));
-    let guids = server.api().account().guids();
-    let path = |place: usize| {
-        names
-            .root()
-            .join(format!("{}/callRecording.wav", guids[place]))
-    };
-    let expected = |place: usize| server.expected(&guids[place].to_string(), "callRecording");
-    let list = || {
-        let rows = std::fs::read_dir(names.root()).unwrap();
-        rows.map(Result::unwrap).count()
-    };
-
-    // A first mount has nothing to show, so it waits for the API; and can be called off.
-    names.die();
-    let mut daemon = names.start(&builder, &cache);
-    names.wait_for_a_question();
-    daemon.signal(Signal::INT);
-    assert!(!wait_for_exit(&mut daemon.child).success());
-    drop(daemon);
-
-    names.work();
-    let mut daemon = names.start(&builder, &cache);
-    eventually("it is mounted", || is_mounted(&names.root()));
-    assert!(direct(&path(0)).unwrap() == expected(0));
-    let listed = list();
-    daemon.signal(Signal::INT);
-    assert!(wait_for_exit(&mut daemon.child).success());
-    drop(daemon);
-
-    names.die();
-    let mut daemon = names.start(&builder, &cache);
-    eventually("it is mounted all the same", || is_mounted(&names.root()));
-    assert_eq!(list(), listed);
-    for guid in &guids {
-        assert!(std::fs::metadata(names.root().join(guid.to_string())).is_ok());
-    }
-    // More than there are threads for, were each to look the name up by itself.
-    std::thread::scope(|scope| {
-        let cold: Vec<_> = (0..60)
-            .map(|place| {
-                let path = path(1 + place % (guids.len() - 1));
-                scope.spawn(move || ends("a read", || direct(&path)))
-            })
-            .collect();
-        names.wait_for_a_question();
-        assert!(direct(&path(0)).unwrap() == expected(0));
-        assert_eq!(list(), listed);
-        for reader in cold {
-            reader.join().unwrap().unwrap_err();
-        }
-    });
-    daemon.signal(Signal::TERM);
-    assert!(wait_for_exit(&mut daemon.child).success());
-    assert!(!is_mounted(&names.root()));
 }

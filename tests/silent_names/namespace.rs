@@ -95,9 +95,9 @@ impl Names {
         let mut inside = Command::new("unshare");
         inside
             .args(["--mount", "--propagation", "unchanged", "sh", "-c"])
-            // Only the root's mount becomes private: what is mounted in the shared place is seen outside.
+            // Only the root's mount stops telling others: what is mounted in the shared place is seen outside.
             .arg(
-                "mount --make-private / && mount --bind \"$1/hosts\" /etc/hosts && \
+                "mount --make-slave / && mount --bind \"$1/hosts\" /etc/hosts && \
                  mount --bind \"$1/resolv.conf\" /etc/resolv.conf && shift && exec \"$@\"",
             )
             .arg("sh")
