@@ -8,6 +8,7 @@ mod ending;
 mod first_contact;
 mod parts;
 mod prefetch;
+mod privileges;
 mod snapshots;
 mod special;
 mod status;
@@ -44,6 +45,8 @@ const LAST_WRITES: Duration = Duration::from_millis(1000);
 /// Why it could not be mounted; nothing is mounted then.
 pub fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     forbid_core_dumps();
+    // Before there are threads, which begin with what this one may do.
+    privileges::give_up(&config, true);
     let runtime = runtime()?;
     let result = runtime.block_on(run(config, ready));
     // What still waits for a disk or a server must not keep the process.
