@@ -278,6 +278,11 @@ impl Catalogue {
         Ok(self.admitted(remembered))
     }
 
+    /// Returns when the disk doesn't answer those who look for an interaction; never while it does.
+    pub async fn stuck(&self) {
+        self.store.watch().stuck().await;
+    }
+
     /// Up to `limit` rows behind the row `after` (0: from the start), in a stable order. May read the disk.
     ///
     /// Only what the mount's filters admit is listed. Interactions that join while a listing is read

@@ -277,27 +277,35 @@ impl Engine {
             .and_then(|disk| disk.learnt_size(id.fingerprint()))
     }
 
-    /// Bytes of the version that are held in either tier. Never blocks for long: for `user.interactionfs.cached`.
-    pub fn held_bytes(&self, id: &ContentId) -> u64 {
+    /// Bytes of the version that are held in either tier, if that was looked up before. Never blocks.
+    pub fn held_at_hand(&self, id: &ContentId) -> Option<u64> {
         let object = self.shared.table.get(id);
-        let known = object.filter(|object| object.lock().disk_is_known);
-        if let Some(object) = known {
-            let size = object.size().unwrap_or(u64::MAX);
-            let held = object.held();
-            let last = block::count_of(size).saturating_sub(1);
-            let whole = held.len().saturating_mul(block::BLOCK);
-            // Only the last block is shorter.
-            let cut = if held.contains(last) && size != u64::MAX {
-                block::BLOCK - (size - block::start_of(last)).min(block::BLOCK)
-            } else {
-                0
-            };
-            return whole.saturating_sub(cut);
+        let object = object.filter(|object| object.lock().disk_is_known)?;
+        let size = object.size().unwrap_or(u64::MAX);
+        let held = object.held();
+        let last = block::count_of(size).saturating_sub(1);
+        let whole = held.len().saturating_mul(block::BLOCK);
+        // Only the last block is shorter.
+        let cut = if held.contains(last) && size != u64::MAX {
+            block::BLOCK - (size - block::start_of(last)).min(block::BLOCK)
+        } else {
+            0
+        };
+        Some(whole.saturating_sub(cut))
+    }
+
+    /// Bytes of the version that are held in either tier, for `user.interactionfs.cached`; those on a disk that doesn't answer
+    /// count as none.
+    pub async fn held_bytes(&self, id: &ContentId) -> u64 {
+        if let Some(held) = self.held_at_hand(id) {
+            return held;
         }
-        self.shared
-            .disk
-            .as_ref()
-            .map_or(0, |disk| disk.held_bytes(id.fingerprint()))
+        let Some(disk) = self.shared.disk.clone() else {
+            return 0;
+        };
+        let fingerprint = id.fingerprint();
+        let held = self.shared.on_disk(move || disk.held_bytes(fingerprint));
+        held.await.ok().flatten().unwrap_or(0)
     }
 
     /// Deletes all versions of an item (or of all of an interaction's items) from both tiers, in the background.
@@ -354,10 +362,10 @@ impl Engine {
         }
     }
 
-    /// Waits, not for ever, until what came is on disk and accounted for.
+    /// Waits, not for ever, until what came is on disk and accounted for. Not at all for a disk that doesn't answer.
     pub async fn shutdown(&self) {
         if let Some(disk) = self.shared.disk.clone() {
-            self.shared.blocking(move || disk.flush()).await;
+            let _ = self.shared.on_disk(move || disk.flush()).await;
         }
     }
 }
@@ -414,10 +422,11 @@ impl Object {
     }
 
     /// The whole version as one verified file on disk, for passthrough; `None` while it is not complete,
-    /// not yet verified, or there is no disk tier. Never blocks; may start a verification in the background.
+    /// not yet verified, or there is no disk tier that answers: the kernel's own reads of a stuck disk end with it only. Never
+    /// blocks; may start a verification in the background.
     pub fn complete_file(self: &Arc<Self>) -> Option<Arc<File>> {
         let state = self.lock();
-        if state.is_stale {
+        if state.is_stale || self.shared.disk_is_stuck() {
             return None;
         }
         if !state.disk_is_known {
@@ -425,8 +434,10 @@ impl Object {
             let object = Arc::clone(self);
             self.shared.spawn(async move {
                 object.look_at_disk().await;
-                // Starts its verification, if it is complete.
-                object.complete_file();
+                if object.lock().disk_is_known {
+                    // Starts its verification, if it is complete.
+                    object.complete_file();
+                }
             });
             return None;
         }

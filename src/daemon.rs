@@ -8,6 +8,7 @@ mod ending;
 mod first_contact;
 mod parts;
 mod prefetch;
+mod privileges;
 mod snapshots;
 mod special;
 mod status;
@@ -25,6 +26,7 @@ use crate::config::Config;
 use crate::control;
 use crate::failure::Failure;
 use crate::fuse::{self, MountOptions};
+use crate::lane;
 use crate::metrics;
 use ending::{Ending, Endings};
 pub(crate) use parts::http_remote;
@@ -32,9 +34,6 @@ use parts::{Parts, Purpose};
 pub use prefetch::prefetch;
 pub use sweep::Sweep;
 use watchdog::Watchdog;
-
-/// Threads that may wait for disks at once; more would not make a stuck one faster.
-const BLOCKING_THREADS: usize = 32;
 
 /// How long the end waits for what is still to be written: a signal is answered within two seconds,
 /// whatever is open or in flight.
@@ -46,6 +45,8 @@ const LAST_WRITES: Duration = Duration::from_millis(1000);
 /// Why it could not be mounted; nothing is mounted then.
 pub fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     forbid_core_dumps();
+    // Before there are threads, which begin with what this one may do.
+    privileges::give_up(&config, true);
     let runtime = runtime()?;
     let result = runtime.block_on(run(config, ready));
     // What still waits for a disk or a server must not keep the process.
@@ -56,7 +57,7 @@ pub fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4)))
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(lane::THREADS)
         .thread_name("interactionfs")
         .enable_all()
         .build()
@@ -65,14 +66,14 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     let config = Arc::new(config);
-    let endings = Endings::new()
+    let mut endings = Endings::new()
         .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
     // Before anything is asked of the API: an address in use is said at once, and costs nothing.
     let metrics = match config.metrics_listen {
         Some(address) => Some(metrics::Listener::bind(address).await?),
         None => None,
     };
-    let parts = Parts::assemble(&config, Purpose::Mount).await?;
+    let parts = endings.unless_signalled(assembled(&config)).await?;
     let mounted = mount(&parts, &config, endings.trigger(Ending::Panic)).await?;
     let answers = parts.answers(endings.trigger(Ending::Asked));
     let control = match control::Server::bind(&config.mountpoint) {
@@ -99,16 +100,13 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
     if let Err(error) = mounted.unmount() {
         warn!(%error, "it could not be unmounted: 'interactionfs unmount' may");
     }
-    if tokio::time::timeout(LAST_WRITES, parts.finish())
-        .await
-        .is_err()
-    {
+    if !parts.end(LAST_WRITES).await {
         warn!("not everything fetched could be written to the cache in time");
     }
     if let Some(control) = control {
         // Its socket is removed as it is dropped.
         control.abort();
-        let _ = control.await;
+        let _ = tokio::time::timeout(LAST_WRITES, control).await;
     }
     match ending {
         Ending::Panic => Err(Failure::found(
@@ -116,6 +114,14 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
         )),
         Ending::Signal | Ending::Asked | Ending::Unmounted => Ok(()),
     }
+}
+
+/// Puts the parts together on a task of its own: parts of it wait for the disk, and signals are heeded meanwhile.
+async fn assembled(config: &Arc<Config>) -> Result<Parts, Failure> {
+    let config = Arc::clone(config);
+    tokio::spawn(async move { Parts::assemble(&config, Purpose::Mount).await })
+        .await
+        .map_err(|_| Failure::found("a defect in interactionfs prevented the mount"))?
 }
 
 /// Mounting waits for the kernel and perhaps for fusermount3, so it is done beside the runtime's workers.

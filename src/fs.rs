@@ -33,7 +33,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 pub use attr::{Attributes, Kind};
@@ -48,7 +47,7 @@ pub use sources::{
 };
 pub use text::Render;
 
-use crate::executor;
+use crate::lane::Lane;
 use crate::model::ItemType;
 use crate::remote::{Class, RetryBudget, Terms};
 use handle::{Handles, OpenFile};
@@ -184,11 +183,10 @@ async fn within<T>(
         .unwrap_or(Err(FsError::TimedOut))
 }
 
-/// Runs what may read the disk on a thread that may block.
+/// Runs what may read the disk on a thread that may block, one of `lane`'s.
 async fn blocking<T: Send + 'static>(
+    lane: &'static Lane,
     work: impl FnOnce() -> Result<T, FsError> + Send + 'static,
 ) -> Result<T, FsError> {
-    executor::blocking(&Handle::current(), work)
-        .await
-        .unwrap_or(Err(FsError::Failed))
+    lane.run(work).await.unwrap_or(Err(FsError::Failed))
 }

@@ -17,7 +17,7 @@
 //!
 //! Beside them: [`config`] turns flags, environment and file into validated data; [`control`] is the socket
 //! over which a running mount is asked; [`metrics`] says the same to Prometheus; [`seal`] encrypts what is cached, if there is a key; [`account_lock`] keeps `cache purge` and mounts apart; [`executor`] says on which thread an operation goes on; [`telemetry`] is the
-//! log; [`failure`] is how a command ends badly;
+//! log; [`failure`] is how a command ends badly; [`lane`] and [`disk_watch`] see to it that a disk that is stuck holds up nobody who can do without it;
 //! `emulator` (a feature) is the API's other side, for `demo` and the tests, and shares no type with the
 //! client.
 
@@ -29,12 +29,14 @@ pub mod config;
 pub mod content;
 pub mod control;
 pub mod daemon;
+pub mod disk_watch;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod executor;
 pub mod failure;
 pub mod fs;
 pub mod fuse;
+pub mod lane;
 pub mod metrics;
 pub mod model;
 #[cfg(test)]

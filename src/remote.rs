@@ -13,6 +13,7 @@ mod endpoints;
 #[cfg(test)]
 mod fuzz;
 mod http;
+mod names;
 mod offline;
 mod pacer;
 mod redirect;

@@ -13,11 +13,13 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use jiff::Timestamp;
 use lru::LruCache;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::walk::{WalkError, blocking};
+use super::walk::{WalkError, blocking, blocking_in};
 use super::{Catalogue, CatalogueError, Known};
-use crate::model::Guid;
+use crate::disk_watch::PATIENCE;
+use crate::lane;
+use crate::model::{Guid, NameTable};
 use crate::remote::{Class, Remote, RemoteError, RetryBudget, Terms};
 
 /// How many answers that gave nothing are remembered.
@@ -57,18 +59,27 @@ impl Demands {
 
     /// What the catalogue knows of an interaction.
     pub(super) async fn known(&self, guid: Guid) -> Answer {
+        let stuck = || Err(for_askers(CatalogueError("its disk doesn't answer".into())));
+        self.stored(guid).await.unwrap_or_else(stuck)
+    }
+
+    /// What the catalogue knows of an interaction; `None` if its disk doesn't answer.
+    async fn stored(&self, guid: Guid) -> Option<Answer> {
         if let Some(known) = self.catalogue.remembered(guid) {
-            return Ok(Some(known));
+            return Some(Ok(Some(known)));
         }
         let catalogue = self.catalogue.clone();
-        blocking(move || catalogue.interaction(guid))
-            .await
-            .map_err(for_askers)
+        let looking = blocking_in(&lane::INTERACTIONS, move || catalogue.interaction(guid));
+        tokio::select! {
+            biased;
+            () = self.catalogue.stuck() => None,
+            stored = looking => Some(stored.map_err(for_askers)),
+        }
     }
 
     /// What the catalogue knows, else what is remembered of the API's answer, else what it answers.
     pub(super) async fn find(self: &Arc<Self>, guid: Guid, deadline: Instant) -> Answer {
-        if let Some(known) = self.known(guid).await? {
+        if let Some(known) = self.stored(guid).await.transpose()?.flatten() {
             return Ok(Some(known));
         }
         if let Some(answer) = self.settled(guid) {
@@ -156,11 +167,24 @@ impl Demands {
             }
             Ok(interaction) => {
                 self.settlements().pop(&guid);
-                let read = blocking(move || {
+                let unkept = interaction.clone();
+                let kept = blocking(move || {
                     catalogue.take_in(&[interaction])?;
                     catalogue.interaction(guid)
                 });
-                read.await.map_err(for_askers)
+                let error = match timeout(PATIENCE, kept).await {
+                    Ok(Ok(known)) => return Ok(known),
+                    Ok(Err(error)) => error,
+                    Err(_) => CatalogueError("its disk doesn't answer".into()),
+                };
+                // It is known all the same, if not for long.
+                tracing::warn!(%error, "an interaction could not be kept");
+                let answer = Ok(Some(Arc::new(Known {
+                    names: NameTable::assign(&unkept.items, None),
+                    interaction: unkept,
+                })));
+                self.settle(guid, self.refresh, answer.clone());
+                answer
             }
             Err(RemoteError::Gone) => {
                 self.settle(guid, self.refresh, Ok(None));
@@ -168,7 +192,10 @@ impl Demands {
                     catalogue.gone(guid);
                     Ok(())
                 });
-                removed.await.map_err(for_askers)?;
+                // What waits for the disk is done in the end; nobody need wait for it.
+                if let Ok(removed) = timeout(PATIENCE, removed).await {
+                    removed.map_err(for_askers)?;
+                }
                 Ok(None)
             }
             Err(RemoteError::Forbidden) => {

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use super::coverage::{Coverage, Span};
 use super::recent::Remembered;
 use super::{CatalogueError, Known, Listed, Listing, ingest, packed, schema};
+use crate::disk_watch::DiskWatch;
 use crate::model::{
     AgentId, ContentKey, Day, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow,
 };
@@ -50,6 +51,8 @@ pub(super) struct Store {
     writer: Mutex<Connection>,
     idle: Mutex<Idle>,
     is_damaged: AtomicBool,
+    /// Looks for single interactions, which take a moment on a disk that answers.
+    watch: DiskWatch,
 }
 
 /// Readers' connections that wait for the next reader. Those of an earlier generation have a file open
@@ -67,6 +70,7 @@ impl Store {
             path: Some(path.to_owned()),
             idle: Mutex::default(),
             is_damaged: AtomicBool::new(false),
+            watch: DiskWatch::new("catalogue"),
         })
     }
 
@@ -76,6 +80,7 @@ impl Store {
             path: None,
             idle: Mutex::default(),
             is_damaged: AtomicBool::new(false),
+            watch: DiskWatch::new("catalogue"),
         })
     }
 
@@ -99,6 +104,11 @@ impl Store {
     /// Whether the catalogue is in a file.
     pub(super) fn is_on_disk(&self) -> bool {
         self.path.is_some()
+    }
+
+    /// The looks for single interactions that are under way.
+    pub(super) fn watch(&self) -> &DiskWatch {
+        &self.watch
     }
 
     /// The writer's connection.
@@ -173,7 +183,10 @@ impl Store {
 
     /// An interaction, and when it was last seen.
     pub(super) fn interaction(&self, guid: Guid) -> Result<Option<Remembered>, CatalogueError> {
-        let found = self.read(|connection| load(connection, guid))?;
+        let call = self.watch.begin();
+        let found = self.read(|connection| load(connection, guid));
+        drop(call);
+        let found = found?;
         if let Some(Err(_)) = &found {
             self.note_damage();
         }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::schedule::LONGEST_IF_REFUSED;
 use super::{Catalogue, CatalogueError};
+use crate::lane::{self, Lane};
 use crate::model::{Interaction, SearchFilter, TimeWindow};
 use crate::remote::{Class, Remote, RemoteError, RetryBudget, SearchPage, SearchRequest, Terms};
 
@@ -191,9 +192,16 @@ fn broken(how: &'static str) -> Stopped {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CatalogueError> + Send + 'static,
 ) -> Result<T, CatalogueError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|_| Err(CatalogueError("a task ended early".into())))
+    blocking_in(&lane::CATALOGUE, work).await
+}
+
+/// The same on the threads of a lane.
+pub(super) async fn blocking_in<T: Send + 'static>(
+    lane: &'static Lane,
+    work: impl FnOnce() -> Result<T, CatalogueError> + Send + 'static,
+) -> Result<T, CatalogueError> {
+    let done = lane.run(work).await;
+    done.unwrap_or_else(|| Err(CatalogueError("a task ended early".into())))
 }
 
 /// The least window of whole seconds around another: what is sent is what is judged.

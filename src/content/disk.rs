@@ -3,7 +3,8 @@
 //! Promise: a crash can lose, never lie. Nothing is synced, because a block counts only if its checksum,
 //! which covers version and place, agrees; what this process wrote itself counts as verified. Several
 //! processes may share the directory: they write the same bytes to the same places, and removal unlinks,
-//! which leaves open files readable. Whatever goes wrong with the disk, reads go on without it.
+//! which leaves open files readable. Whatever goes wrong with the disk, reads go on without it: for good when it
+//! fails, for as long as it lasts when it doesn't answer.
 //!
 //! One thread writes, from a bounded queue, and keeps the accounts. Starting up scans nothing.
 
@@ -16,6 +17,7 @@ mod store;
 pub use store::own_directory;
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -27,7 +29,9 @@ pub(super) use self::entry::Entry;
 use self::entry::Write;
 
 use self::accounts::Accounts;
+use self::store::Files;
 use super::{DiskSettings, Traits};
+use crate::disk_watch::DiskWatch;
 use crate::model::{ContentId, ContentKey, Guid};
 
 /// Blocks that may wait to be written: enough to outlast the disk's shorter pauses. Most of them are in
@@ -84,7 +88,15 @@ fn key_hash(key: &ContentKey) -> u64 {
 enum Job {
     Write(Write),
     Remove(u128),
-    Forget { guid: u64, key: Option<u64> },
+    /// Takes a damaged block out of the map.
+    Strike {
+        files: Arc<Files>,
+        index: u64,
+    },
+    Forget {
+        guid: u64,
+        key: Option<u64>,
+    },
     Flush(mpsc::Sender<()>),
 }
 
@@ -96,7 +108,10 @@ pub(super) struct Disk {
     queue: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
     works: AtomicBool,
-    answers: AtomicBool,
+    /// The calls that wait for it.
+    watch: DiskWatch,
+    /// The writer's queue was full for too long; until there is room, nobody waits for it.
+    lags: AtomicBool,
     entries: Mutex<HashMap<u128, Weak<Entry>>>,
     /// True sizes that metadata don't give.
     sizes: Mutex<HashMap<u128, u64>>,
@@ -131,7 +146,8 @@ impl Disk {
             queue,
             room: Arc::new(Semaphore::new(QUEUE)),
             works: AtomicBool::new(true),
-            answers: AtomicBool::new(true),
+            watch: DiskWatch::new("cache"),
+            lags: AtomicBool::new(false),
             entries: Mutex::default(),
             sizes: Mutex::new(sizes.into_iter().collect()),
             bytes: AtomicU64::new(bytes),
@@ -166,9 +182,14 @@ impl Disk {
         entry
     }
 
-    /// Whether the disk is still of use.
+    /// Whether the disk is of use just now.
     pub(super) fn works(&self) -> bool {
-        self.works.load(Ordering::Relaxed)
+        self.works.load(Ordering::Relaxed) && !self.watch.is_stuck()
+    }
+
+    /// The calls that wait for it.
+    pub(super) fn watch(&self) -> &DiskWatch {
+        &self.watch
     }
 
     /// The most bytes it keeps.
@@ -183,15 +204,9 @@ impl Disk {
         }
     }
 
-    /// Whether the disk still answers reads.
+    /// Whether the disk answers: while it doesn't, it is as if nothing were on it.
     fn answers(&self) -> bool {
-        self.answers.load(Ordering::Relaxed)
-    }
-
-    /// Goes on as if nothing were on the disk, which doesn't answer any more.
-    pub(super) fn is_stuck(&self, why: &str) {
-        self.answers.store(false, Ordering::Relaxed);
-        self.give_up(why);
+        !self.watch.is_stuck()
     }
 
     /// A version's true length where the metadata gives none or another.
@@ -213,7 +228,7 @@ impl Disk {
         self.accounts.sized(identity, size);
     }
 
-    /// Bytes of a version that are held.
+    /// Bytes of a version that are held. Blocks.
     pub(super) fn held_bytes(&self, fingerprint: u128) -> u64 {
         let entry = self
             .entries
@@ -223,7 +238,10 @@ impl Disk {
             .and_then(Weak::upgrade);
         match entry.and_then(|entry| entry.held_bytes()) {
             Some(bytes) => bytes,
-            None => self.accounts.bytes_of(fingerprint).unwrap_or(0),
+            None => {
+                let _call = self.watch.begin();
+                self.accounts.bytes_of(fingerprint).unwrap_or(0)
+            }
         }
     }
 
@@ -414,6 +432,11 @@ fn write_all(disk: &Weak<Disk>, jobs: &mpsc::Receiver<Job>) {
                 let _ = disk.accounts.delete(&[fingerprint]);
                 store::remove(&disk.settings.directory, fingerprint);
                 disk.condemned().remove(&fingerprint);
+            }
+            Ok(Job::Strike { files, index }) => {
+                let _call = disk.watch.begin();
+                // A block that stays in the map fails its checksum again.
+                let _ = files.map.write_all_at(&[0; 8], map::offset_of(index));
             }
             Ok(Job::Forget { guid, key }) => disk.forget_all(guid, key),
             Ok(Job::Flush(done)) => {

@@ -20,7 +20,7 @@ use super::disk::Entry;
 use super::flight::{Delivery, State, outcome_without_bytes};
 use super::history::History;
 use super::plan::{self, Fetch, Kind};
-use super::shared::Shared;
+use super::shared::{Shared, Stuck};
 use super::version_check::Pinned;
 use super::{ContentError, Object, Traits};
 use crate::model::ContentId;
@@ -28,9 +28,6 @@ use crate::remote::{Class, RemoteError, Terms};
 
 /// How long after a failure no stream is started that nobody waits for.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-
-/// A disk that takes longer than this for a read is done without.
-const STUCK: Duration = Duration::from_secs(10);
 
 impl Object {
     pub(super) fn new(shared: Arc<Shared>, id: ContentId, traits: Traits) -> Arc<Self> {
@@ -66,7 +63,7 @@ impl Object {
         self.disk.as_ref()
     }
 
-    /// Looks up, once, what the disk holds of this version.
+    /// Looks up, once, what the disk holds of this version. While the disk is stuck that remains to be found out.
     pub(super) async fn look_at_disk(self: &Arc<Self>) {
         let Some(entry) = self.disk.clone() else {
             return;
@@ -74,18 +71,11 @@ impl Object {
         if self.lock().disk_is_known {
             return;
         }
-        let looking = self.shared.blocking(move || {
+        let looking = self.shared.on_disk(move || {
             entry.load();
             entry.stored()
         });
-        let found = tokio::time::timeout(STUCK, looking)
-            .await
-            .unwrap_or_else(|_| {
-                if let Some(disk) = &self.shared.disk {
-                    disk.is_stuck("it doesn't answer");
-                }
-                None
-            });
+        let Ok(found) = looking.await else { return };
         let mut state = self.lock();
         if state.disk_is_known {
             return;
@@ -181,17 +171,12 @@ impl Object {
                 .and_then(|cursor| state.cursors.get(&cursor))
                 .is_some_and(History::is_sequential)
         };
-        let reading = self.shared.blocking(move || entry.read(index, goes_on));
-        let found = match tokio::time::timeout(STUCK, reading).await {
+        let reading = self.shared.on_disk(move || entry.read(index, goes_on));
+        let found = match reading.await {
             Ok(Some(found)) => found,
             // The runtime ends.
             Ok(None) => return Err(RemoteError::Interrupted.into()),
-            Err(_) => {
-                if let Some(disk) = &self.shared.disk {
-                    disk.is_stuck("it doesn't answer");
-                }
-                return Ok(None);
-            }
+            Err(Stuck) => return Ok(None),
         };
         if let Some(bytes) = &found {
             self.shared.counters.served_from_disk(bytes.len() as u64);

@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::spare::Spare;
 use super::version_check::EtagTrust;
 use super::{ContentError, Discoveries, Object};
-use crate::executor;
+use crate::lane;
 use crate::model::{ContentId, ContentKey, Guid};
 use crate::remote::Remote;
 
@@ -67,6 +67,10 @@ pub(super) struct Landing {
     is_landed: bool,
     _in_flight: InFlight,
 }
+
+/// The disk doesn't answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Stuck;
 
 /// Counts a flight while it lives.
 pub(super) struct InFlight(Arc<AtomicUsize>);
@@ -143,12 +147,32 @@ impl Shared {
         self.runtime.spawn(task);
     }
 
-    /// Runs what may touch the disk; `None` if the runtime ends.
-    pub(super) async fn blocking<T: Send + 'static>(
+    /// Runs what waits for the disk; `None` if the runtime ends.
+    ///
+    /// # Errors
+    /// [`Stuck`], also before `work` has begun; begun work goes on.
+    pub(super) async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        executor::blocking(&self.runtime, work).await
+    ) -> Result<Option<T>, Stuck> {
+        let Some(disk) = &self.disk else {
+            return Ok(None);
+        };
+        if disk.watch().is_stuck() {
+            return Err(Stuck);
+        }
+        tokio::select! {
+            biased;
+            done = lane::CONTENT.run(work) => Ok(done),
+            () = disk.watch().stuck() => Err(Stuck),
+        }
+    }
+
+    /// Whether there is a disk that doesn't answer.
+    pub(super) fn disk_is_stuck(&self) -> bool {
+        self.disk
+            .as_ref()
+            .is_some_and(|disk| disk.watch().is_stuck())
     }
 
     pub(super) fn flight_begins(&self) -> InFlight {

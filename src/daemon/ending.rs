@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::failure::Failure;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -48,6 +49,21 @@ impl Endings {
         Arc::new(move || {
             let _ = sender.try_send(ending);
         })
+    }
+
+    /// What comes before the mount stands, unless a signal comes sooner.
+    ///
+    /// # Errors
+    /// Its own, or that it was ended.
+    pub(super) async fn unless_signalled<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            outcome = work => outcome,
+            _ = self.interrupt.recv() => Err(Failure::found("interrupted before it was mounted")),
+            _ = self.terminate.recv() => Err(Failure::found("ended before it was mounted")),
+        }
     }
 
     /// Waits for the end; every SIGHUP on the way calls `reload`.

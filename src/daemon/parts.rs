@@ -252,13 +252,18 @@ impl Parts {
         }
     }
 
-    /// Writes what has to outlive the process.
-    pub(super) async fn finish(&self) {
-        for task in [&self.sweep, &self.snapshots].into_iter().flatten() {
-            task.abort();
-        }
-        snapshots::write(&self.catalogue).await;
-        self.engine.shutdown().await;
+    /// Writes what has to outlive the process and closes all, within `time`; whether that was done in time. What a disk
+    /// that doesn't answer keeps from it is left: closing waits for the disk, too, so no caller does that itself.
+    pub(super) async fn end(self, time: Duration) -> bool {
+        let ending = tokio::spawn(async move {
+            for task in [&self.sweep, &self.snapshots].into_iter().flatten() {
+                task.abort();
+            }
+            snapshots::write(&self.catalogue).await;
+            self.engine.shutdown().await;
+            tokio::task::spawn_blocking(move || drop(self)).await
+        });
+        tokio::time::timeout(time, ending).await.is_ok()
     }
 }
 

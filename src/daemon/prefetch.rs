@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::ending::Endings;
 use super::parts::{Parts, Purpose};
-use super::{forbid_core_dumps, runtime};
+use super::{forbid_core_dumps, privileges, runtime};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::prefetch::{Event, Order};
@@ -34,6 +34,7 @@ pub fn prefetch(
     if !order.watch {
         config.refresh = config.refresh.max(LISTING_HOLDS);
     }
+    privileges::give_up(&config, false);
     let runtime = runtime()?;
     let result = runtime.block_on(run(config, order, tell));
     runtime.shutdown_background();
@@ -58,10 +59,7 @@ async fn run(
         _ = endings.wait(|| parts.reload()) => {}
     }
     drop(events);
-    if tokio::time::timeout(LAST_WRITES, parts.finish())
-        .await
-        .is_err()
-    {
+    if !parts.end(LAST_WRITES).await {
         warn!("not everything fetched could be written to the cache in time");
     }
     Ok(())

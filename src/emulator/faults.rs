@@ -100,6 +100,8 @@ pub enum Fault {
     NoContentRange,
     /// `Content-Range` names another total length, longer by this many bytes.
     WrongTotal(u64),
+    /// The same, longer by another number of bytes each time, up to this many.
+    AnyTotal(u64),
     /// 200 and the whole file, whatever range was asked for.
     IgnoreRange,
     /// The answer is cut in half and put in curly brackets: no JSON.
@@ -312,7 +314,12 @@ impl Faults {
             };
             if fires {
                 active.fired += 1;
-                return Some(rule.fault);
+                return Some(match rule.fault {
+                    Fault::AnyTotal(most) => {
+                        Fault::WrongTotal(1 + next_random(random) % most.max(1))
+                    }
+                    fault => fault,
+                });
             }
         }
         None
@@ -395,9 +402,10 @@ impl Fault {
                 answer.set("date", httpdate::fmt_http_date(SystemTime::now() + ahead));
             }
             Self::UnaskedEncoding => answer.set("content-encoding", "gzip".to_owned()),
-            // These are made where the answer is made.
+            // These are made where the answer is made, or were settled when the rule fired.
             Self::Status { .. }
             | Self::NoContent
+            | Self::AnyTotal(_)
             | Self::IgnoreRange
             | Self::RedirectElsewhere
             | Self::RedirectLoop => {}
@@ -457,6 +465,16 @@ mod tests {
         let fired: Vec<bool> = (0..4).map(|_| find(Endpoint::Content, guid, "a")).collect();
         assert_eq!(fired, [false, true, true, false]);
         assert_eq!(faults.fired(id), 2);
+    }
+
+    #[test]
+    fn a_total_that_may_be_any_is_another_one_each_time() {
+        let faults = Faults::default();
+        faults.add(Rule::new(Target::Any, Fault::AnyTotal(1 << 40)).times(Times::Forever));
+        let fault = || faults.find(Endpoint::Content, None, None);
+        let (one, two) = (fault(), fault());
+        assert!(matches!(one, Some(Fault::WrongTotal(bytes)) if bytes > 0));
+        assert_ne!(one, two);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::content::Traits;
+use crate::lane;
 use crate::model::{Guid, Item, ItemType};
 use crate::remote::{Class, RetryBudget, Terms};
 use crate::tree::Node;
@@ -53,7 +54,7 @@ impl FileSystem {
         tokio::spawn(async move {
             let looked_up = {
                 let kind = kind.clone();
-                blocking(move || {
+                blocking(&lane::CATALOGUE, move || {
                     let mut ids = Vec::new();
                     for guid in ahead {
                         if let Some(known) = interactions.interaction(guid)? {

@@ -255,13 +255,10 @@ impl Contents for FakeContents {
         self.0.learnt.lock().unwrap().get(id).copied()
     }
 
-    fn held_bytes(&self, id: &ContentId) -> u64 {
-        self.0
-            .bytes
-            .lock()
-            .unwrap()
-            .get(id)
-            .map_or(0, |bytes| bytes.len() as u64 / 2)
+    fn held_bytes<'a>(&'a self, id: &'a ContentId) -> BoxFuture<'a, u64> {
+        let bytes = self.0.bytes.lock().unwrap();
+        let held = bytes.get(id).map_or(0, |bytes| bytes.len() as u64 / 2);
+        futures::future::ready(held).boxed()
     }
 
     fn forget(&self, guid: Guid, key: Option<&ContentKey>) {

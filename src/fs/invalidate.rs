@@ -13,6 +13,7 @@ use jiff::Timestamp;
 
 use crate::catalogue::{Change, Changes, Known};
 use crate::content::Discoveries;
+use crate::lane;
 use crate::model::{ContentId, ContentKey, Day, Interaction, Item};
 use crate::tree::place::METADATA_NAME;
 use crate::tree::{Node, TextForm, view_names};
@@ -298,7 +299,8 @@ impl Discoveries for Announcer {
             // The catalogue writes it down; who discovered it must not wait for that.
             match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => {
-                    runtime.spawn_blocking(move || interactions.observe(interaction));
+                    let work = move || interactions.observe(interaction);
+                    runtime.spawn(async move { lane::CATALOGUE.run(work).await });
                 }
                 Err(_) => interactions.observe(interaction),
             }

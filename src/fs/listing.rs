@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
 use crate::catalogue::{Listed, Listing, Progress};
+use crate::lane;
 use crate::model::{AgentId, Day, Guid};
 use crate::tree::place::METADATA_NAME;
 use crate::tree::{Node, SpecialFile, TextForm, View, view_names};
@@ -314,7 +315,7 @@ impl FileSystem {
         let interactions = Arc::clone(&self.interactions);
         let shown = Arc::clone(&self.shown);
         let (node, listing) = (node.clone(), listing.clone());
-        blocking(move || {
+        blocking(&lane::CATALOGUE, move || {
             let page = interactions.page(&listing, after, PAGE)?;
             let last = page.last().map_or(after, |row| row.sequence);
             let mut rows = Vec::with_capacity(page.len());
@@ -422,7 +423,8 @@ impl FileSystem {
             // Asked before the agents are: those that came in between are then not missed.
             let progress = self.interactions.progress(&window);
             let interactions = Arc::clone(&self.interactions);
-            let found = blocking(move || Ok(interactions.agents(&window)?)).await?;
+            let found =
+                blocking(&lane::CATALOGUE, move || Ok(interactions.agents(&window)?)).await?;
             let known: HashSet<_> = listed.iter().cloned().collect();
             listed.extend(found.into_iter().filter(|agent| !known.contains(agent)));
             let mut rows = self.dots(&directory.node);

@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::catalogue::{Known, Progress};
 use crate::content::Traits;
+use crate::lane;
 use crate::model::{AgentId, Day, Guid, Item};
 use crate::tree::place::{METADATA_NAME, meaning};
 use crate::tree::{Meaning, Node, TextForm, View, metadata, view_names};
@@ -165,37 +166,43 @@ impl FileSystem {
         Ok(match &inode.node {
             Node::Interaction(_) => xattr::INTERACTION_NAMES.to_vec(),
             _ => self
-                .file_attributes(&inode, number)
+                .file_attributes(&inode, number, 0)
                 .into_iter()
                 .map(|(name, _)| name)
                 .collect(),
         })
     }
 
-    /// All extended attributes.
-    ///
-    /// # Errors
-    /// [`FsError::Stale`] when it was not looked up; others when the catalogue can't be read.
-    pub async fn extended_attributes(
+    /// All extended attributes; what share is held is right only if it is wanted.
+    async fn extended_attributes(
         &self,
         number: u64,
+        wants_share: bool,
     ) -> Result<Vec<(&'static str, Vec<u8>)>, FsError> {
         let inode = self.inodes.get(number).ok_or(FsError::Stale)?;
-        let Node::Interaction(guid) = &inode.node else {
-            return Ok(self.file_attributes(&inode, number));
-        };
         let deadline = self.metadata_deadline();
+        let guid = match &inode.node {
+            Node::Interaction(guid) => guid,
+            Node::Item(id) if wants_share => {
+                let held = async { Ok(self.contents.held_bytes(id).await) };
+                let held = within(deadline, held).await?;
+                return Ok(self.file_attributes(&inode, number, held));
+            }
+            _ => return Ok(self.file_attributes(&inode, number, 0)),
+        };
         let known = within(deadline, self.known(*guid, deadline)).await?;
         Ok(known.map_or_else(Vec::new, |known| xattr::of_interaction(&known)))
     }
 
-    /// The extended attributes of what is no interaction's directory.
-    fn file_attributes(&self, inode: &Inode, number: u64) -> Vec<(&'static str, Vec<u8>)> {
+    /// The extended attributes of what is no interaction's directory, and of which `held` bytes are held.
+    fn file_attributes(
+        &self,
+        inode: &Inode,
+        number: u64,
+        held: u64,
+    ) -> Vec<(&'static str, Vec<u8>)> {
         match (&inode.node, &inode.item) {
-            (Node::Item(id), Some(item)) => {
-                let held = self.contents.held_bytes(id);
-                xattr::of_item(item, held, self.size(inode, number))
-            }
+            (Node::Item(_), Some(item)) => xattr::of_item(item, held, self.size(inode, number)),
             (Node::Metadata(..), _) => xattr::of_media_type("application/json"),
             (Node::Text(_, form), _) => xattr::of_media_type(form.media_type()),
             _ => Vec::new(),
@@ -205,13 +212,14 @@ impl FileSystem {
     /// One extended attribute.
     ///
     /// # Errors
-    /// [`FsError::NoAttribute`] when there is none of that name; else as [`Self::extended_attributes`].
+    /// [`FsError::NoAttribute`] when there is none of that name, [`FsError::Stale`] when it was not looked up; others when
+    /// the disk can't be read.
     pub async fn extended_attribute(&self, number: u64, name: &OsStr) -> Result<Vec<u8>, FsError> {
         // Programs ask every file for security attributes and access lists: nothing is looked up for those.
         if !name.as_encoded_bytes().starts_with(b"user.") {
             return Err(FsError::NoAttribute);
         }
-        self.extended_attributes(number)
+        self.extended_attributes(number, name == xattr::SHARE)
             .await?
             .into_iter()
             .find(|(known, _)| *known == name)
@@ -229,7 +237,15 @@ impl FileSystem {
             return Ok(Some(known));
         }
         let interactions = Arc::clone(&self.interactions);
-        let stored = blocking(move || Ok(interactions.interaction(guid)?)).await?;
+        let looking = blocking(&lane::INTERACTIONS, move || {
+            Ok(interactions.interaction(guid)?)
+        });
+        let stored = tokio::select! {
+            biased;
+            // Without the disk, the API can tell.
+            () = self.interactions.stuck() => None,
+            stored = looking => stored?,
+        };
         if stored.is_some() {
             return Ok(stored);
         }
@@ -341,7 +357,8 @@ impl FileSystem {
         loop {
             let progress = self.interactions.progress(&window);
             let interactions = Arc::clone(&self.interactions);
-            let agents = blocking(move || Ok(interactions.agents(&window)?)).await?;
+            let agents =
+                blocking(&lane::CATALOGUE, move || Ok(interactions.agents(&window)?)).await?;
             let found = agents
                 .into_iter()
                 .flatten()

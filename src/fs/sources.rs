@@ -26,6 +26,10 @@ pub trait Interactions: Send + Sync + 'static {
     /// # Errors
     /// When the database can't be read.
     fn interaction(&self, guid: Guid) -> Result<Option<Arc<Known>>, CatalogueError>;
+    /// [`Catalogue::stuck`].
+    fn stuck(&self) -> BoxFuture<'_, ()> {
+        futures::future::pending().boxed()
+    }
     /// [`Catalogue::page`]. May read the disk.
     ///
     /// # Errors
@@ -64,7 +68,7 @@ pub trait Contents: Send + Sync + 'static {
     /// [`Engine::learnt_size`]. Never blocks.
     fn learnt_size(&self, id: &ContentId) -> Option<u64>;
     /// [`Engine::held_bytes`].
-    fn held_bytes(&self, id: &ContentId) -> u64;
+    fn held_bytes<'a>(&'a self, id: &'a ContentId) -> BoxFuture<'a, u64>;
     /// [`Engine::forget`].
     fn forget(&self, guid: Guid, key: Option<&ContentKey>);
     /// [`Engine::object`].
@@ -135,6 +139,10 @@ impl Interactions for CatalogueInteractions {
         self.catalogue.interaction(guid)
     }
 
+    fn stuck(&self) -> BoxFuture<'_, ()> {
+        self.catalogue.stuck().boxed()
+    }
+
     fn page(
         &self,
         listing: &Listing,
@@ -193,8 +201,8 @@ impl Contents for EngineContents {
         self.0.learnt_size(id)
     }
 
-    fn held_bytes(&self, id: &ContentId) -> u64 {
-        self.0.held_bytes(id)
+    fn held_bytes<'a>(&'a self, id: &'a ContentId) -> BoxFuture<'a, u64> {
+        self.0.held_bytes(id).boxed()
     }
 
     fn forget(&self, guid: Guid, key: Option<&ContentKey>) {

@@ -16,7 +16,7 @@ use crate::tree::TextForm;
 
 use super::inode::Inode;
 use super::lookup::traits;
-use super::{FileSystem, FsError, blocking, reader_terms};
+use super::{FileSystem, FsError, reader_terms};
 
 /// Makes text of a transcript's bytes, in a form, given the interaction's start. Pure, and never fails: a shape
 /// that nobody knows still gives its text.
@@ -126,7 +126,9 @@ impl FileSystem {
         }
         let render = Arc::clone(&self.texts.render);
         let start = inode.time;
-        let text = blocking(move || Ok(Bytes::from(render(form, &raw, start)))).await?;
+        let text = tokio::task::spawn_blocking(move || Bytes::from(render(form, &raw, start)))
+            .await
+            .map_err(|_| FsError::Failed)?;
         self.texts.insert(id, form, &text);
         Ok(text)
     }

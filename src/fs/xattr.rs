@@ -3,10 +3,13 @@
 use crate::catalogue::Known;
 use crate::model::{AgentId, Item, Personal};
 
+/// The attribute that says what share of a file is held.
+pub(super) const SHARE: &str = "user.interactionfs.cached";
+
 /// The attributes of an item, of whose `size` bytes `held` are held locally.
 pub(super) fn of_item(item: &Item, held: u64, size: Option<u64>) -> Vec<(&'static str, Vec<u8>)> {
     let mut attributes = vec![
-        ("user.interactionfs.cached", share(held, size).into_bytes()),
+        (SHARE, share(held, size).into_bytes()),
         ("user.vcc.content_key", item.key.as_str().into()),
         ("user.vcc.type", item.item_type.as_str().into()),
     ];

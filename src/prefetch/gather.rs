@@ -13,6 +13,7 @@ use super::order::{Unreadable, Wanted};
 use super::plan::{self, Candidate, PARALLEL, Plan, Types};
 use super::{Event, Order, Planned, Prefetcher};
 use crate::catalogue::CatalogueError;
+use crate::lane;
 use crate::model::{Guid, TimeWindow};
 use crate::remote::RemoteError;
 
@@ -162,7 +163,7 @@ impl Prefetcher {
         loop {
             let interactions = Arc::clone(&self.interactions);
             let types = Arc::clone(types);
-            let page = tokio::task::spawn_blocking(move || {
+            let page = lane::CATALOGUE.run(move || {
                 let mut page = Vec::new();
                 for row in interactions.page(window, after)? {
                     let known = interactions.interaction(row.guid)?;
@@ -176,7 +177,7 @@ impl Prefetcher {
             });
             let page = page
                 .await
-                .map_err(|_| RemoteError::Protocol("a task ended early"))??;
+                .ok_or(RemoteError::Protocol("a task ended early"))??;
             let Some((last, ..)) = page.last() else {
                 return Ok(());
             };

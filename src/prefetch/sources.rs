@@ -13,6 +13,7 @@ use crate::catalogue::{
     Refresher,
 };
 use crate::content::{ContentError, Engine, Missing, Traits};
+use crate::lane;
 use crate::model::{ContentId, Day, Guid, TimeWindow};
 use crate::remote::{Class, HttpRemote, Remote, RemoteError, RetryBudget, Terms};
 
@@ -226,9 +227,9 @@ impl FreshInteractions {
 async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CatalogueError> + Send + 'static,
 ) -> Result<T, RemoteError> {
-    tokio::task::spawn_blocking(work)
+    lane::CATALOGUE
+        .run(work)
         .await
-        .ok()
         .and_then(Result::ok)
         .ok_or(RemoteError::Protocol("the catalogue could not be used"))
 }
@@ -303,7 +304,7 @@ impl Contents for KeptContents {
     }
 
     fn held(&self, id: &ContentId) -> u64 {
-        self.engine.held_bytes(id)
+        self.engine.held_at_hand(id).unwrap_or(0)
     }
 
     fn room(&self) -> Option<u64> {

@@ -7,6 +7,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use super::RemoteError;
 use super::counters::Tally;
 use super::endpoints::Endpoints;
+use super::names::Names;
 
 /// The media type that every call asks for, also when the answer is sound (API reference, section 4).
 pub(super) const MEDIA_TYPE: HeaderValue =
@@ -109,6 +111,7 @@ fn builder(endpoints: &Endpoints) -> ClientBuilder {
         .tcp_nodelay(true)
         .tcp_keepalive(Duration::from_secs(30))
         .connect_timeout(CONNECT_LIMIT)
+        .dns_resolver(Arc::new(Names::of_the_system()))
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .pool_idle_timeout(IDLE_LIMIT)
         .referer(false)

@@ -1,21 +1,72 @@
 //! Faults of all kinds, mixed.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use interactionfs::emulator::{ErrorBody, Fault, RetryAfter, Rule, RuleId, Running, Target, Times};
 
+use crate::reader::Call;
+use crate::world::Known;
+
+/// errno values that the table of faults allows here: no more than this may a reader ever see of what is not unlucky.
+const EXPLAINED: [(&str, i32); 15] = [
+    ("open", libc::EIO),
+    ("open", libc::ETIMEDOUT),
+    ("read", libc::EIO),
+    ("read", libc::ETIMEDOUT),
+    // What EIO and ETIMEDOUT become behind a mapping.
+    ("mapped read", libc::EFAULT),
+    ("readdir", libc::EIO),
+    ("readdir", libc::ETIMEDOUT),
+    ("stat", libc::EIO),
+    ("stat", libc::ETIMEDOUT),
+    // An answer of another length under another ETag looks like another version.
+    ("open", libc::ESTALE),
+    ("read", libc::ESTALE),
+    // A token that was refused twice running.
+    ("readdir", libc::EACCES),
+    ("stat", libc::EACCES),
+    ("open", libc::EACCES),
+    ("read", libc::EACCES),
+];
+
 /// What goes wrong at random, each with its name for the report.
 pub(crate) struct Mixed {
     rules: Vec<(&'static str, RuleId)>,
+    /// What happens to single interactions, by their directory: nothing else of them is told by errno alone.
+    unlucky: Vec<(PathBuf, u16, RuleId)>,
 }
 
 impl Mixed {
-    /// Lets this share of all requests go wrong.
-    pub(crate) fn add(api: &Running, share: f64) -> Self {
+    /// Lets this share of all requests go wrong. 403 and 404 happen to unlucky interactions only: the one is remembered
+    /// for ten minutes, the other takes names away.
+    pub(crate) fn add(api: &Running, share: f64, files: &[Known]) -> Self {
+        let mut unlucky: Vec<(PathBuf, u16, RuleId)> = Vec::new();
+        let mut denials = Vec::new();
+        for known in files.iter().filter(|known| known.is_unlucky) {
+            let directory = known.below.parent().unwrap();
+            if unlucky.iter().any(|(known, ..)| known == directory) {
+                continue;
+            }
+            let guid = directory.to_str().unwrap().parse().unwrap();
+            for (name, target, code) in [
+                ("403 for content", Target::Content, 403),
+                ("404 for content", Target::Content, 404),
+                ("403 for an interaction", Target::Interaction, 403),
+                ("404 for an interaction", Target::Interaction, 404),
+            ] {
+                let rule = Rule::status(target, code).guid(guid);
+                let id = api
+                    .faults()
+                    .add(rule.times(Times::Probability(share / 2.0)));
+                unlucky.push((directory.to_owned(), code, id));
+                denials.push((name, id));
+            }
+        }
         let content = content();
         let metadata = metadata();
         let token = token();
-        let mut rules = Vec::new();
+        let mut rules = denials;
         for (target, kinds) in [
             (Target::Content, content),
             (Target::Search, metadata.clone()),
@@ -29,7 +80,23 @@ impl Mixed {
                 rules.push((name, api.faults().add(rule)));
             }
         }
-        Self { rules }
+        Self { rules, unlucky }
+    }
+
+    /// Whether a call that failed is explained by a fault that happened: to anybody, or to what it was about.
+    pub(crate) fn explain(&self, api: &Running, call: &Call) -> bool {
+        let happened = |code: u16| {
+            self.unlucky.iter().any(|(directory, answered, rule)| {
+                call.below.starts_with(directory)
+                    && *answered == code
+                    && api.faults().fired(*rule) > 0
+            })
+        };
+        match call.errno {
+            libc::EACCES if happened(403) => true,
+            libc::ENOENT | libc::ESTALE if happened(404) => true,
+            errno => EXPLAINED.contains(&(call.what, errno)),
+        }
     }
 
     /// How often each kind has happened, and all together.
@@ -94,6 +161,10 @@ fn anywhere() -> Vec<(&'static str, Fault)> {
         ("slow body", Fault::SlowBody(1_000_000)),
         ("header of 1 MB", Fault::HugeHeader(1 << 20)),
         ("encoding unasked for", Fault::UnaskedEncoding),
+        (
+            "a clock that is ahead",
+            Fault::DateAhead(Duration::from_secs(7200)),
+        ),
     ]
 }
 
@@ -109,6 +180,8 @@ fn content() -> Vec<(&'static str, Fault)> {
         ("body long by a byte", Fault::LongBody(1)),
         ("Content-Range wrong", Fault::WrongContentRange),
         ("Content-Range missing", Fault::NoContentRange),
+        // Another one each time: what two answers running say is true.
+        ("another total", Fault::AnyTotal(1 << 40)),
         ("range ignored", Fault::IgnoreRange),
         ("redirect", Fault::RedirectElsewhere),
         ("redirect loop", Fault::RedirectLoop),

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -26,9 +26,18 @@ pub(crate) struct Tally {
     pub(crate) listings: AtomicU64,
     pub(crate) hung: AtomicU64,
     pub(crate) wrong: Mutex<Vec<String>>,
-    /// System calls that failed, by what they were and errno.
-    pub(crate) failed: Mutex<BTreeMap<(&'static str, i32), u64>>,
+    /// System calls that failed, and how often.
+    pub(crate) failed: Mutex<BTreeMap<Call, u64>>,
     pub(crate) ends: AtomicBool,
+}
+
+/// A system call that failed.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Call {
+    pub(crate) what: &'static str,
+    pub(crate) errno: i32,
+    /// What it was about.
+    pub(crate) below: PathBuf,
 }
 
 impl Tally {
@@ -52,14 +61,13 @@ impl Tally {
         }
     }
 
-    fn fail(&self, what: &'static str, error: &io::Error) {
-        let errno = error.raw_os_error().unwrap_or(0);
-        *self
-            .failed
-            .lock()
-            .unwrap()
-            .entry((what, errno))
-            .or_default() += 1;
+    fn fail(&self, what: &'static str, below: &Path, error: &io::Error) {
+        let call = Call {
+            what,
+            errno: error.raw_os_error().unwrap_or(0),
+            below: below.to_owned(),
+        };
+        *self.failed.lock().unwrap().entry(call).or_default() += 1;
     }
 
     fn timed<T>(&self, call: impl FnOnce() -> T) -> T {
@@ -112,7 +120,7 @@ pub(crate) fn read_on(root: &Path, files: &[Known], seed: u64, tally: &Tally) {
         let file = match tally.timed(|| how.open(&path)) {
             Ok(file) => file,
             Err(error) => {
-                tally.fail("open", &error);
+                tally.fail("open", &known.below, &error);
                 continue;
             }
         };
@@ -144,7 +152,7 @@ fn sequential(file: &File, known: &Known, random: &mut Random, tally: &Tally) {
                     return;
                 }
             }
-            Err(error) => return tally.fail("read", &error),
+            Err(error) => return tally.fail("read", &known.below, &error),
         }
     }
 }
@@ -175,7 +183,7 @@ fn at_random(file: &File, known: &Known, random: &mut Random, is_direct: bool, t
                     return;
                 }
             }
-            Err(error) => return tally.fail("read", &error),
+            Err(error) => return tally.fail("read", &known.below, &error),
         }
     }
 }
@@ -215,7 +223,7 @@ fn mapped(file: &File, known: &Known, random: &mut Random, tally: &Tally) {
         )
     };
     if start == libc::MAP_FAILED {
-        return tally.fail("mmap", &io::Error::last_os_error());
+        return tally.fail("mmap", &known.below, &io::Error::last_os_error());
     }
     let mut page = vec![0; PAGE];
     for _ in 0..50 {
@@ -230,7 +238,7 @@ fn mapped(file: &File, known: &Known, random: &mut Random, tally: &Tally) {
         let written = tally
             .timed(|| unsafe { libc::pwrite(copy.as_raw_fd(), start.byte_add(at), wanted, 0) });
         let Ok(written) = usize::try_from(written) else {
-            tally.fail("mapped read", &io::Error::last_os_error());
+            tally.fail("mapped read", &known.below, &io::Error::last_os_error());
             break;
         };
         copy.read_exact_at(&mut page[..written], 0).unwrap();
@@ -255,12 +263,15 @@ fn list(root: &Path, files: &[Known], random: &mut Random, tally: &Tally) {
                 let directory = known.below.parent().unwrap();
                 entries.iter().any(|entry| entry.file_name() == directory)
             };
-            if let Some(known) = files.iter().find(|known| !listed(known)) {
+            if let Some(known) = files
+                .iter()
+                .find(|known| !known.is_unlucky && !listed(known))
+            {
                 let what = format!("{} is not listed", known.below.display());
                 tally.wrong.lock().unwrap().push(what);
             }
         }
-        Err(error) => tally.fail("readdir", &error),
+        Err(error) => tally.fail("readdir", Path::new(""), &error),
     }
     for _ in 0..10 {
         let known = random.pick(files);
@@ -272,7 +283,7 @@ fn list(root: &Path, files: &[Known], random: &mut Random, tally: &Tally) {
                 found.len(),
                 known.bytes.len()
             )),
-            Err(error) => tally.fail("stat", &error),
+            Err(error) => tally.fail("stat", &known.below, &error),
         }
     }
 }

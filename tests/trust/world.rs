@@ -13,6 +13,8 @@ use crate::common::{Mount, Server};
 pub(crate) struct Known {
     pub(crate) below: PathBuf,
     pub(crate) bytes: Arc<[u8]>,
+    /// Whether it lies in an interaction to which faults happen that take names away.
+    pub(crate) is_unlucky: bool,
 }
 
 /// An account that is served.
@@ -52,6 +54,7 @@ impl World {
                 files.push(Known {
                     below: format!("{guid}/{}.{extension}", item.key).into(),
                     bytes: item.body.open().read(0..u64::MAX).into(),
+                    is_unlucky: false,
                 });
             }
         }

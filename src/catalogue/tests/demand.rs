@@ -201,3 +201,47 @@ async fn rereading_a_known_interaction_that_is_gone_removes_it() {
     assert_eq!(mount.heard.take(), [format!("removed {:?}", guid(1))]);
     assert!(mount.catalogue.remembered(guid(1)).is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_can_not_be_written_down_is_known_all_the_same() {
+    let remote = FakeRemote::new([ago(1, 60 * 24 * 40)]);
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::open(&folder.path().join("catalogue.db")).unwrap();
+    let mount = Mount::on(catalogue, &remote, settings(), base());
+    mount.listed().await;
+    let set_writable = |writable: bool| {
+        let writer = mount.catalogue.store.writer();
+        writer.pragma_update(None, "query_only", !writable).unwrap();
+    };
+    let find = || async { mount.refresher.find(guid(1), soon()).await };
+    set_writable(false);
+    for _ in 0..3 {
+        let known = find().await.unwrap().unwrap();
+        assert_eq!(known.interaction.guid, guid(1));
+    }
+    assert_eq!(remote.reads(), 1, "it is remembered for a while");
+    set_writable(true);
+    tokio::time::sleep(REFRESH).await;
+    assert!(find().await.unwrap().is_some());
+    assert!(mount.catalogue.remembered(guid(1)).is_some());
+    assert_eq!(remote.reads(), 2);
+}
+
+#[tokio::test]
+async fn the_api_tells_while_the_disk_does_not_answer() {
+    let remote = FakeRemote::new([ago(1, 60 * 24 * 40)]);
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::open(&folder.path().join("catalogue.db")).unwrap();
+    let mount = Mount::on(catalogue, &remote, settings(), base());
+    mount.listed().await;
+    let call = mount.catalogue.store.watch().begin();
+    mount.catalogue.stuck().await;
+    let known = mount.refresher.find(guid(1), soon()).await.unwrap();
+    assert!(known.is_some());
+    assert_eq!(remote.reads(), 1);
+    drop(call);
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}

@@ -8,6 +8,7 @@ mod write;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::content::block::{self, Blocks};
 use crate::remote::Validator;
 use crate::seal::Sealer;
 
-/// How long a stream waits for room in the writer's queue: a disk that writes nothing for so long is stuck.
+/// How long a stream waits for room in the writer's queue: a disk that takes nothing for so long doesn't keep up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -87,6 +88,7 @@ impl Entry {
         if self.lock().is_loaded {
             return;
         }
+        let _call = self.disk.watch.begin();
         let fingerprint = self.identity.fingerprint;
         let directory = &self.disk.settings.directory;
         let found = if self.disk.is_condemned(fingerprint) {
@@ -181,11 +183,19 @@ impl Entry {
         if !self.disk.works() {
             return None;
         }
-        let room = Arc::clone(&self.disk.room).acquire_owned();
-        match tokio::time::timeout(PATIENCE, room).await {
-            Ok(room) => room.ok(),
-            Err(_) => {
-                self.disk.is_stuck("it doesn't keep up");
+        let room = Arc::clone(&self.disk.room);
+        if self.disk.lags.load(Ordering::Relaxed) {
+            let room = room.try_acquire_owned().ok()?;
+            self.disk.lags.store(false, Ordering::Relaxed);
+            return Some(room);
+        }
+        tokio::select! {
+            room = room.acquire_owned() => room.ok(),
+            () = self.disk.watch.stuck() => None,
+            () = tokio::time::sleep(PATIENCE) => {
+                if !self.disk.lags.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("the cache's disk doesn't keep up: not everything is kept");
+                }
                 None
             }
         }
@@ -257,8 +267,8 @@ impl Entry {
             .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
     }
 
-    /// The whole version as one file, once all of it is verified. Starts a verification if that is all
-    /// that is missing.
+    /// The whole version as one file, once all of it is verified and the file was opened for this. Has that done on
+    /// another thread if that is all that is missing.
     pub(crate) fn complete_file(self: &Arc<Self>) -> Option<Arc<File>> {
         // A sealed file is of no use to anybody else.
         if self.sealer.is_some() {
@@ -272,20 +282,6 @@ impl Entry {
         if state.size == 0 || state.present.len() != count || state.is_retired {
             return None;
         }
-        if state.verified.len() == count {
-            let files = Arc::clone(state.files.as_ref()?);
-            if files.data.metadata().ok()?.len() != state.size {
-                return None;
-            }
-            // A descriptor of its own that can't write, whatever it is handed to.
-            let path = format!(
-                "/proc/self/fd/{}",
-                std::os::fd::AsRawFd::as_raw_fd(&files.data)
-            );
-            let file = Arc::new(File::open(path).ok()?);
-            state.complete = Some(Arc::clone(&file));
-            return Some(file);
-        }
         if !state.is_verifying {
             state.is_verifying = true;
             drop(state);
@@ -298,6 +294,37 @@ impl Entry {
             }
         }
         None
+    }
+
+    /// Opens the file that is handed out, if all of it is there and verified. Blocks.
+    fn complete(&self) {
+        if self.sealer.is_some() {
+            return;
+        }
+        let (files, size, generation) = {
+            let state = self.lock();
+            let count = block::count_of(state.size);
+            if state.complete.is_some() || state.size == 0 || state.verified.len() != count {
+                return;
+            }
+            let Some(files) = state.files.clone() else {
+                return;
+            };
+            (files, state.size, state.generation)
+        };
+        if !files.data.metadata().is_ok_and(|found| found.len() == size) {
+            return;
+        }
+        // A descriptor of its own that can't write, whatever it is handed to.
+        let path = format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(&files.data)
+        );
+        let Ok(file) = File::open(path) else { return };
+        let mut state = self.lock();
+        if state.generation == generation && state.verified.len() == block::count_of(size) {
+            state.complete = Some(Arc::new(file));
+        }
     }
 
     /// The files are gone, or soon will be; later blocks make new ones.

@@ -191,7 +191,7 @@ impl Object {
         let Some(size) = state.size else { return };
         if size <= plan::WHOLE
             || state.is_stale
-            || !state.disk_is_known
+            || (!state.disk_is_known && !self.shared.disk_is_stuck())
             || !state
                 .cursors
                 .get(&cursor)

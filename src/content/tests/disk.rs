@@ -117,7 +117,7 @@ async fn what_was_read_once_is_not_fetched_again_after_a_remount() {
     fill(&fake, directory.path()).await;
     let requests = fake.requests();
     let engine = mount(&fake, directory.path());
-    assert_eq!(engine.held_bytes(&fake.id()), size);
+    assert_eq!(engine.held_bytes(&fake.id()).await, size);
     assert_eq!(
         read(&object(&engine, &fake).cursor(), 1, 0, size).await,
         size
@@ -338,7 +338,7 @@ async fn what_is_forgotten_leaves_the_disk() {
     engine.shutdown().await;
     assert_eq!(files(directory.path(), "data"), [] as [PathBuf; 0]);
     assert_eq!(files(directory.path(), "map"), [] as [PathBuf; 0]);
-    assert_eq!(engine.held_bytes(&fake.id()), 0);
+    assert_eq!(engine.held_bytes(&fake.id()).await, 0);
 }
 
 #[tokio::test]

@@ -222,7 +222,7 @@ async fn prefetching_takes_one_request_and_its_reader_none() {
     let object = object(&engine, &fake);
     object.fetch_whole(terms()).await.unwrap();
     object.fetch_whole(terms()).await.unwrap();
-    assert_eq!(engine.held_bytes(object.id()), MIB);
+    assert_eq!(engine.held_bytes(object.id()).await, MIB);
     read(&object.cursor(), 1, 0, MIB).await;
     assert_eq!(fake.requests(), 1);
 }

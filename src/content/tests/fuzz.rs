@@ -83,7 +83,7 @@ async fn damaged_accounts_cost_one_mount_its_disk_and_no_more() {
     }
     let requests = fake.requests();
     let engine = mount(&fake, directory.path());
-    assert_eq!(engine.held_bytes(&fake.id()), SIZE);
+    assert_eq!(engine.held_bytes(&fake.id()).await, SIZE);
     assert_eq!(
         read(&object(&engine, &fake).cursor(), 1, 0, SIZE).await,
         SIZE

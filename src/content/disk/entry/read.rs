@@ -10,7 +10,7 @@ use bytes::Bytes;
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 
-use super::Entry;
+use super::{Entry, Job};
 use crate::content::block;
 use crate::content::disk::map;
 use crate::model::ByteRange;
@@ -68,6 +68,7 @@ impl Entry {
     /// Reads a block, verified. If the reader goes on, the kernel is asked to read what follows, so that
     /// it can be answered without waiting for the disk. Blocks.
     pub(crate) fn read(&self, index: u64, goes_on: bool) -> Option<Bytes> {
+        let _call = self.disk.watch.begin();
         let files = self.lock().files.clone();
         if goes_on && let Some(files) = files {
             let from = map::slot_of(index + 1, u64::MAX, self.sealer.is_some()).start;
@@ -162,7 +163,8 @@ impl Entry {
             "a block in the cache is damaged: it is fetched again"
         );
         if let Some(files) = files {
-            let _ = files.map.write_all_at(&[0; 8], map::offset_of(index));
+            // Not here: this may be a thread that must not wait for the disk.
+            let _ = self.disk.queue.send(Job::Strike { files, index });
         }
     }
 
@@ -180,9 +182,13 @@ impl Entry {
                 state.present.contains(index) && !state.verified.contains(index)
             };
             if is_due {
+                let _call = self.disk.watch.begin();
                 self.read_one(index);
             }
         }
+        let call = self.disk.watch.begin();
+        self.complete();
+        drop(call);
         self.lock().is_verifying = false;
     }
 }

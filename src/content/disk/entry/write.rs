@@ -47,6 +47,7 @@ pub(in crate::content::disk) fn write(batch: &[Write]) {
         entry.forget_pending(blocks, generation);
         return;
     }
+    let _call = entry.disk.watch.begin();
     let written = stored(&entry, batch).and_then(|stored| {
         let sums: Vec<u64> = stored.iter().map(|block| block.sum).collect();
         let encoded: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
@@ -71,6 +72,7 @@ pub(in crate::content::disk) fn write(batch: &[Write]) {
             state.verified.insert(blocks);
             let bytes = state.held_bytes();
             drop(state);
+            entry.complete();
             entry.disk.accounts.holds(entry.identity, bytes, true);
         }
         Err(error) => {

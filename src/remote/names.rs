@@ -1,0 +1,198 @@
+//! Host names become addresses: the system's resolver, asked once at a time for each name.
+//!
+//! The system's lookup can't be called off, and takes very long when the name server is silent. So it has a thread of
+//! its own, one for each name that is wanted, however many connections want it: left to the client, each attempt would take
+//! one of the threads that wait for disks. Addresses that were found before serve again while the resolver fails or is silent:
+//! that the right server answers at them is for TLS to tell.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// How long the resolver is waited for when there are addresses from before.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many names are remembered: the API, the token server, where the API redirects to.
+const REMEMBERED: usize = 64;
+
+type Answer = Result<Arc<[SocketAddr]>, io::ErrorKind>;
+
+/// Looks a name up, for as long as that takes.
+type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
+
+/// The names that were and are being looked up.
+pub(super) struct Names {
+    lookup: Arc<Lookup>,
+    state: Arc<Mutex<State>>,
+    patience: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    asked: HashMap<String, Shared<BoxFuture<'static, Answer>>>,
+    found: HashMap<String, Arc<[SocketAddr]>>,
+}
+
+impl Names {
+    /// By the system's resolver.
+    pub(super) fn of_the_system() -> Self {
+        Self::by(
+            Arc::new(|name| Ok((name, 0).to_socket_addrs()?.collect())),
+            PATIENCE,
+        )
+    }
+
+    fn by(lookup: Arc<Lookup>, patience: Duration) -> Self {
+        Self {
+            lookup,
+            state: Arc::default(),
+            patience,
+        }
+    }
+
+    /// The lookup of `name` that is under way, or a new one, and what was found before.
+    fn ask(
+        &self,
+        name: &str,
+    ) -> (
+        Shared<BoxFuture<'static, Answer>>,
+        Option<Arc<[SocketAddr]>>,
+    ) {
+        let mut state = lock(&self.state);
+        let before = state.found.get(name).cloned();
+        if let Some(asked) = state.asked.get(name) {
+            return (asked.clone(), before);
+        }
+        let (tell, told) = oneshot::channel();
+        let answer = async move { told.await.unwrap_or(Err(io::ErrorKind::Other)) }
+            .boxed()
+            .shared();
+        let (lookup, shared) = (Arc::clone(&self.lookup), Arc::clone(&self.state));
+        let wanted = name.to_owned();
+        let started = std::thread::Builder::new()
+            .name("name-lookup".to_owned())
+            .spawn(move || {
+                let found = lookup(&wanted).map(Arc::from).map_err(|error| error.kind());
+                let mut state = lock(&shared);
+                state.asked.remove(&wanted);
+                if let Ok(addresses) = &found {
+                    if state.found.len() >= REMEMBERED {
+                        state.found.clear();
+                    }
+                    state.found.insert(wanted, Arc::clone(addresses));
+                }
+                drop(state);
+                // Those who asked may have gone.
+                let _ = tell.send(found);
+            });
+        if started.is_ok() {
+            state.asked.insert(name.to_owned(), answer.clone());
+        }
+        (answer, before)
+    }
+
+    async fn addresses(
+        answer: Shared<BoxFuture<'static, Answer>>,
+        before: Option<Arc<[SocketAddr]>>,
+        patience: Duration,
+    ) -> Answer {
+        let Some(before) = before else {
+            return answer.await;
+        };
+        match timeout(patience, answer).await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(_)) | Err(_) => Ok(before),
+        }
+    }
+}
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (answer, before) = self.ask(name.as_str());
+        let patience = self.patience;
+        Box::pin(async move {
+            let found = Self::addresses(answer, before, patience)
+                .await
+                .map_err(io::Error::from)?;
+            let addresses: Addrs = Box::new(Vec::from(&*found).into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A resolver that answers a name with what is sent to it, in the order of the questions.
+    fn told() -> (Names, mpsc::Receiver<()>, mpsc::Sender<io::Result<u8>>) {
+        let (asked, questions) = mpsc::channel();
+        let (answer, answers) = mpsc::channel();
+        let answers = Mutex::new(answers);
+        let lookup = move |_: &str| {
+            let _ = asked.send(());
+            let last = answers.lock().unwrap().recv().unwrap()?;
+            Ok(vec![SocketAddr::from(([127, 0, 0, last], 0))])
+        };
+        let names = Names::by(Arc::new(lookup), Duration::from_millis(50));
+        (names, questions, answer)
+    }
+
+    async fn resolved(names: &Names) -> Result<Vec<SocketAddr>, ()> {
+        let name: Name = "api.example".parse().unwrap();
+        let found = names.resolve(name).await.map_err(drop)?;
+        Ok(found.collect())
+    }
+
+    fn address(last: u8) -> Result<Vec<SocketAddr>, ()> {
+        Ok(vec![SocketAddr::from(([127, 0, 0, last], 0))])
+    }
+
+    #[tokio::test]
+    async fn all_who_want_a_name_wait_for_one_lookup() {
+        let (names, questions, answer) = told();
+        let (one, two) = (resolved(&names), resolved(&names));
+        let all = futures::future::join(one, two);
+        let give = tokio::task::spawn_blocking(move || {
+            questions.recv().unwrap();
+            answer.send(Ok(1)).unwrap();
+            (questions, answer)
+        });
+        assert_eq!(all.await, (address(1), address(1)));
+        let (questions, _answer) = give.await.unwrap();
+        assert!(questions.try_recv().is_err(), "asked once");
+    }
+
+    #[tokio::test]
+    async fn what_was_found_before_serves_while_the_resolver_is_silent_or_fails() {
+        let (names, _questions, answer) = told();
+        answer.send(Err(io::ErrorKind::NotFound.into())).unwrap();
+        assert_eq!(resolved(&names).await, Err(()));
+        answer.send(Ok(2)).unwrap();
+        assert_eq!(resolved(&names).await, address(2));
+        answer.send(Err(io::ErrorKind::NotFound.into())).unwrap();
+        assert_eq!(resolved(&names).await, address(2));
+        // Silent: nobody answers this one before it is asked again.
+        assert_eq!(resolved(&names).await, address(2));
+        assert_eq!(lock(&names.state).asked.len(), 1);
+        let (asked, _) = names.ask("api.example");
+        answer.send(Ok(3)).unwrap();
+        asked.await.unwrap();
+        answer.send(Ok(3)).unwrap();
+        assert_eq!(resolved(&names).await, address(3));
+    }
+}
