@@ -42,6 +42,14 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    /// Where ours did not do its job.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            text: "no measurement   MISSED".to_owned(),
+            holds: false,
+        }
+    }
+
     fn of(measured: f64, limit: f64, unit: &str, why: &str) -> Self {
         let digits = if unit == "s" { 3 } else { 1 };
         let digits = if measured.fract() == 0.0 && limit.fract() == 0.0 {
@@ -90,7 +98,7 @@ impl Limit {
 }
 
 /// Ours beside an older build: worse are more requests, and time or bytes beyond noise.
-pub(crate) fn against(ours: &Measured, baseline: &Measured) -> Verdict {
+pub(crate) fn against(what: &str, ours: &Measured, baseline: &Measured) -> Verdict {
     let beyond = |ours: f64, theirs: f64, noise: f64| ours > theirs * 1.1 && ours > theirs + noise;
     let worse: Vec<&str> = [
         (beyond(ours.seconds, baseline.seconds, 0.010), "time"),
@@ -110,7 +118,7 @@ pub(crate) fn against(ours: &Measured, baseline: &Measured) -> Verdict {
     };
     Verdict {
         text: format!(
-            "{:.2} × the baseline's seconds, {} requests to its {}{mark}",
+            "{what}{:.2} × the baseline's seconds, {} requests to its {}{mark}",
             ours.seconds / baseline.seconds,
             ours.requests,
             baseline.requests,

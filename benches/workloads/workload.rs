@@ -152,7 +152,8 @@ fn walks(corpus: &Corpus) -> Vec<Workload> {
         walks: true,
         listed: false,
         read: 0,
-        ideal: 1,
+        // The token, and one search.
+        ideal: 2,
         raw: None,
         limits: vec![Requests(2), Seconds(0.3)],
         ..whole("W4", "ls -lR of 500 × 3 files", corpus.all(), 1)
