@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::common::{Mount, MountBuilder, Server};
 use super::corpus::{LOCAL, Wire};
 use super::job;
-use super::limits::{Beside, Verdict, against};
+use super::limits::{Beside, COLD_NOISE, DISK_NOISE, Verdict, against};
 use super::measure::{Failed, Measured, Mounted, counted, measure};
 use super::peers::Peer;
 use super::raw;
@@ -246,10 +246,10 @@ impl Bench {
             .collect();
         let baseline = find(|subject| matches!(subject, Subject::Baseline(_)));
         if let Some(before) = baseline.and_then(cold) {
-            verdicts.push(against("", &measured, &before));
+            verdicts.push(against("", &measured, &before, COLD_NOISE));
         }
         if let (Some(ours), Some(before)) = (ours.and_then(again), baseline.and_then(again)) {
-            verdicts.push(against("again: ", &ours, &before));
+            verdicts.push(against("again: ", &ours, &before, DISK_NOISE));
         }
         verdicts
     }

@@ -97,9 +97,14 @@ impl Limit {
     }
 }
 
+/// How far two measurements of the same may lie apart, as a factor: cold, and again from a disk that others use.
+pub(crate) const COLD_NOISE: f64 = 1.1;
+pub(crate) const DISK_NOISE: f64 = 1.35;
+
 /// Ours beside an older build: worse are more requests, and time or bytes beyond noise.
-pub(crate) fn against(what: &str, ours: &Measured, baseline: &Measured) -> Verdict {
-    let beyond = |ours: f64, theirs: f64, noise: f64| ours > theirs * 1.1 && ours > theirs + noise;
+pub(crate) fn against(what: &str, ours: &Measured, baseline: &Measured, noise: f64) -> Verdict {
+    let beyond =
+        |ours: f64, theirs: f64, least: f64| ours > theirs * noise && ours > theirs + least;
     let worse: Vec<&str> = [
         (beyond(ours.seconds, baseline.seconds, 0.010), "time"),
         (ours.requests > baseline.requests, "requests"),
