@@ -219,7 +219,7 @@ impl Scale {
     }
 
     fn memory(&self, mount: &Mount, what: &str) {
-        let rss = Usage::of(mount.pid()).peak_rss_mib;
+        let rss = Usage::of(mount.pid()).unwrap().peak_rss_mib;
         self.figure(what, rss as f64, At::Most(512.0), "MiB");
     }
 
@@ -316,7 +316,7 @@ fn list(directory: &Path, start: Instant) -> (u64, f64) {
 }
 
 fn cpu(mount: &Mount) -> f64 {
-    Usage::of(mount.pid()).cpu_seconds
+    Usage::of(mount.pid()).unwrap().cpu_seconds
 }
 
 /// Microseconds.

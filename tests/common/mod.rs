@@ -190,6 +190,7 @@ impl Drop for Server {
 /// How a mount is started.
 pub(crate) struct MountBuilder<'a> {
     server: &'a Server,
+    program: PathBuf,
     arguments: Vec<String>,
     cache: Option<PathBuf>,
     secret: Option<String>,
@@ -209,6 +210,7 @@ impl<'a> MountBuilder<'a> {
     pub(crate) fn new(server: &'a Server) -> Self {
         Self {
             server,
+            program: env!("CARGO_BIN_EXE_interactionfs").into(),
             arguments: vec!["--requests-per-minute=100000".into()],
             cache: None,
             secret: None,
@@ -224,6 +226,12 @@ impl<'a> MountBuilder<'a> {
             self.arguments.retain(|known| !known.starts_with(&prefix));
         }
         self.arguments.push(argument);
+        self
+    }
+
+    /// Mounts with this program in place of ours.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
         self
     }
 
@@ -249,7 +257,7 @@ impl<'a> MountBuilder<'a> {
     pub(crate) fn command(&self, mountpoint: &Path, cache: &Path) -> Command {
         let api = self.server.api();
         let api_url = self.api_url.clone().unwrap_or_else(|| api.api_url());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_interactionfs"));
+        let mut command = Command::new(&self.program);
         command
             .arg("mount")
             .arg(mountpoint)
