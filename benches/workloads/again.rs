@@ -54,7 +54,7 @@ impl Bench {
                 Reader::of("interactionfs", || self.ours(&mount, file)),
             ];
             self.by_turns(&mut readers, prepare, file.size);
-            self.against(&readers, 1.1);
+            self.against("W8", &readers, 1.1);
         }
     }
 
@@ -81,7 +81,7 @@ impl Bench {
             Reader::of("interactionfs", || self.ours(&mount, file)),
         ];
         self.by_turns(&mut readers, &drop_page_cache, file.size);
-        self.against(&readers, 1.2);
+        self.against("W8u", &readers, 1.2);
         println!("W8u 1 GiB again as an ordinary user, the cache's file in memory");
         let mut readers = [
             self.native("FUSE ceiling, from memory", memory.file()),
@@ -95,7 +95,7 @@ impl Bench {
             let _ = read_through(&native);
         };
         self.by_turns(&mut readers, &only_ours, file.size);
-        self.against(&readers, 1.2);
+        self.against("W8u", &readers, 1.2);
         drop(kept);
     }
 
@@ -132,7 +132,7 @@ impl Bench {
     }
 
     /// The last reader, ours, beside the first.
-    fn against(&self, readers: &[Reader<'_>], times: f64) {
+    fn against(&self, name: &str, readers: &[Reader<'_>], times: f64) {
         let best = |reader: Option<&Reader<'_>>| reader?.best.clone()?.ok();
         let (Some(ours), Some(other)) = (best(readers.last()), best(readers.first())) else {
             return;
@@ -143,7 +143,7 @@ impl Bench {
         };
         for limit in [Limit::Requests(0), Limit::Native(times)] {
             if let Some(verdict) = limit.judge(&ours, &beside) {
-                self.judged("W8", &verdict);
+                self.judged(name, &verdict);
             }
         }
     }

@@ -68,6 +68,10 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--help") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let Some(options) = options() else {
         println!("{USAGE}");
         return ExitCode::from(2);
