@@ -436,13 +436,13 @@ fn write_all(disk: &Weak<Disk>, jobs: &mpsc::Receiver<Job>) {
                 disk.condemned().remove(&fingerprint);
             }
             Ok(Job::Strike { files, index }) => {
-                let _call = disk.watch.begin();
+                let _call = disk.watch.begin_write();
                 // A block that stays in the map fails its checksum again.
                 let _ = files.map.write_all_at(&[0; 8], map::offset_of(index));
             }
             Ok(Job::Forget { guid, key }) => disk.forget_all(guid, key),
             Ok(Job::Close(closing)) => {
-                let _call = disk.watch.begin();
+                let _call = disk.watch.begin_write();
                 drop(closing);
             }
             Ok(Job::Flush(done)) => {

@@ -69,13 +69,8 @@ fn limit(config: &Config, mounts: bool, held: &CapabilitySets) -> Result<(), Err
     if has_closed_path(config) {
         kept |= CapabilitySet::DAC_READ_SEARCH;
     }
-    clear_ambient_capability_set()?;
-    for capability in CapabilitySet::all().difference(kept).iter() {
-        // A kernel need not know all of them.
-        if capability_is_in_bounding_set(capability) == Ok(true) {
-            remove_capability_from_bounding_set(capability)?;
-        }
-    }
+    // What can't be had back is given up first, but if that is refused, the rest goes all the same.
+    let for_good = give_up_for_good(kept);
     let kept = held.permitted & kept;
     set_capabilities(
         None,
@@ -89,6 +84,18 @@ fn limit(config: &Config, mounts: bool, held: &CapabilitySets) -> Result<(), Err
         set_no_new_privs(true)?;
     }
     debug!(?kept, "all other capabilities are given up");
+    for_good
+}
+
+/// Sees to it that no program that is started can have more than `kept`.
+fn give_up_for_good(kept: CapabilitySet) -> Result<(), Errno> {
+    clear_ambient_capability_set()?;
+    for capability in CapabilitySet::all().difference(kept).iter() {
+        // A kernel need not know all of them.
+        if capability_is_in_bounding_set(capability) == Ok(true) {
+            remove_capability_from_bounding_set(capability)?;
+        }
+    }
     Ok(())
 }
 
