@@ -68,7 +68,7 @@ impl DiskWatch {
         self.begin_within(WRITERS_PATIENCE)
     }
 
-    fn begin_within(&self, patience: Duration) -> DiskCall<'_> {
+    pub(crate) fn begin_within(&self, patience: Duration) -> DiskCall<'_> {
         let patience = u64::try_from(patience.as_millis()).unwrap_or(NEVER);
         let due = self.now().saturating_add(patience).min(NEVER - 1);
         let mut calls = self.lock();
