@@ -1,7 +1,7 @@
 //! Whether a disk still answers.
 //!
-//! Whoever makes a call that waits for the disk says so for as long as it lasts. While one has lasted for longer than
-//! [`PATIENCE`], the disk counts as stuck and what can be done without it is; with the end of that call it is of use again.
+//! Whoever makes a call that waits for the disk says so for as long as it lasts. While one lasts for longer than the disk may
+//! take, the disk counts as stuck and what can be done without it is; with the end of that call it is of use again.
 //! A disk that is merely slow ends each of its calls in time.
 
 use std::collections::BTreeMap;
@@ -9,21 +9,25 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long one call may take: beyond what a disk that works ever takes, and short beside the deadlines of readers.
+/// How long a call may take that somebody waits for: beyond what a disk that works ever takes, and short beside the
+/// deadlines of readers.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a call may take that writes: the system slows writers down when a disk is busy.
+pub const WRITERS_PATIENCE: Duration = Duration::from_secs(10);
+
 /// No call is under way.
-const NONE: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX;
 
 /// The calls that wait for one disk.
 #[derive(Debug)]
 pub struct DiskWatch {
     /// What the disk is for, in the log.
     purpose: &'static str,
-    patience: Duration,
     start: Instant,
-    /// When the oldest call that is under way began, in milliseconds after `start`, or [`NONE`]: a look costs no lock.
-    oldest: AtomicU64,
+    /// When the first of the calls under way has lasted too long, in milliseconds after `start`, or [`NEVER`]: a look costs
+    /// no lock.
+    due: AtomicU64,
     calls: Mutex<Calls>,
     is_told: AtomicBool,
 }
@@ -31,8 +35,8 @@ pub struct DiskWatch {
 #[derive(Debug, Default)]
 struct Calls {
     next: u64,
-    /// When each began. Later ones have greater numbers, so the first is the oldest.
-    begun: BTreeMap<u64, u64>,
+    /// When each will have lasted too long.
+    due: BTreeMap<u64, u64>,
 }
 
 /// A call that is under way until this is dropped.
@@ -45,41 +49,48 @@ pub struct DiskCall<'a> {
 impl DiskWatch {
     /// A watch over the disk of `purpose`.
     pub fn new(purpose: &'static str) -> Self {
-        Self::with_patience(purpose, PATIENCE)
-    }
-
-    pub(crate) fn with_patience(purpose: &'static str, patience: Duration) -> Self {
         Self {
             purpose,
-            patience,
             start: Instant::now(),
-            oldest: AtomicU64::new(NONE),
+            due: AtomicU64::new(NEVER),
             calls: Mutex::default(),
             is_told: AtomicBool::new(false),
         }
     }
 
-    /// A call begins, on this thread.
+    /// A call begins, on this thread, that shows or finds something.
     pub fn begin(&self) -> DiskCall<'_> {
-        let now = self.now();
+        self.begin_within(PATIENCE)
+    }
+
+    /// A call begins, on this thread, that writes.
+    pub fn begin_write(&self) -> DiskCall<'_> {
+        self.begin_within(WRITERS_PATIENCE)
+    }
+
+    pub(crate) fn begin_within(&self, patience: Duration) -> DiskCall<'_> {
+        let patience = u64::try_from(patience.as_millis()).unwrap_or(NEVER);
+        let due = self.now().saturating_add(patience).min(NEVER - 1);
         let mut calls = self.lock();
         let number = calls.next;
         calls.next += 1;
-        calls.begun.insert(number, now);
-        if calls.begun.len() == 1 {
-            self.oldest.store(now, Ordering::Relaxed);
-        }
+        calls.due.insert(number, due);
+        self.publish(&calls);
         DiskCall {
             watch: self,
             number,
         }
     }
 
+    fn publish(&self, calls: &Calls) {
+        let first = calls.due.values().min().copied();
+        self.due.store(first.unwrap_or(NEVER), Ordering::Relaxed);
+    }
+
     /// Whether a call has been under way for too long.
     pub fn is_stuck(&self) -> bool {
-        let oldest = self.oldest.load(Ordering::Relaxed);
-        let is_stuck = oldest != NONE
-            && u128::from(self.now().saturating_sub(oldest)) >= self.patience.as_millis();
+        let due = self.due.load(Ordering::Relaxed);
+        let is_stuck = due != NEVER && self.now() >= due;
         if is_stuck && !self.is_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 disk = self.purpose,
@@ -92,19 +103,16 @@ impl DiskWatch {
     /// Returns when the disk is stuck; never while it isn't.
     pub async fn stuck(&self) {
         while !self.is_stuck() {
-            let oldest = self.oldest.load(Ordering::Relaxed);
-            let lasts = if oldest == NONE {
-                0
-            } else {
-                self.now().saturating_sub(oldest)
-            };
-            let left = self.patience.saturating_sub(Duration::from_millis(lasts));
-            tokio::time::sleep(left.max(Duration::from_millis(1))).await;
+            let due = self.due.load(Ordering::Relaxed);
+            let left = Duration::from_millis(due.saturating_sub(self.now()));
+            // A call that begins now is looked at in time, too.
+            let left = left.clamp(Duration::from_millis(1), PATIENCE);
+            tokio::time::sleep(left).await;
         }
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NONE - 1)
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER - 1)
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
@@ -115,11 +123,8 @@ impl DiskWatch {
 impl Drop for DiskCall<'_> {
     fn drop(&mut self) {
         let mut calls = self.watch.lock();
-        calls.begun.remove(&self.number);
-        let oldest = calls.begun.values().next().copied();
-        self.watch
-            .oldest
-            .store(oldest.unwrap_or(NONE), Ordering::Relaxed);
+        calls.due.remove(&self.number);
+        self.watch.publish(&calls);
         drop(calls);
         if self.watch.is_told.load(Ordering::Relaxed)
             && !self.watch.is_stuck()
@@ -136,24 +141,25 @@ mod tests {
 
     #[test]
     fn a_disk_is_stuck_while_one_call_lasts_too_long() {
-        let watch = DiskWatch::with_patience("test", Duration::ZERO);
+        let watch = DiskWatch::new("test");
         assert!(!watch.is_stuck(), "nobody waits for it");
-        let first = watch.begin();
-        let second = watch.begin();
+        let patient = watch.begin_within(Duration::MAX);
+        assert!(!watch.is_stuck());
+        let first = watch.begin_within(Duration::ZERO);
+        let second = watch.begin_within(Duration::ZERO);
         assert!(watch.is_stuck());
         drop(first);
         assert!(watch.is_stuck(), "the other one lasts");
         drop(second);
         assert!(!watch.is_stuck());
-        let patient = DiskWatch::with_patience("test", Duration::MAX);
-        let _lasts = patient.begin();
-        assert!(!patient.is_stuck());
+        drop(patient);
+        assert!(!watch.is_stuck());
     }
 
     #[tokio::test]
     async fn who_waits_is_told_when_it_is_stuck() {
-        let watch = DiskWatch::with_patience("test", Duration::from_millis(20));
-        let call = watch.begin();
+        let watch = DiskWatch::new("test");
+        let call = watch.begin_within(Duration::from_millis(20));
         watch.stuck().await;
         drop(call);
         assert!(!watch.is_stuck());

@@ -15,6 +15,7 @@ use interactionfs::emulator::GeneratedSpec;
 
 const SYS_ADMIN: u64 = 1 << 21;
 const DAC_READ_SEARCH: u64 = 1 << 2;
+const SETPCAP: u64 = 1 << 8;
 
 /// The capability sets of a thread, as /proc shows them, and whether it can gain any.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -71,7 +72,7 @@ fn assert_threads(pid: u64, expected: &Privileges) {
 
 fn is_privileged() -> bool {
     let own = Privileges::of(&std::fs::read_to_string("/proc/self/status").unwrap());
-    let needed = SYS_ADMIN | DAC_READ_SEARCH;
+    let needed = SYS_ADMIN | SETPCAP | DAC_READ_SEARCH;
     let is_privileged = rustix::process::geteuid().is_root() && own.effective & needed == needed;
     if !is_privileged {
         skipped("not root, so there were no capabilities to give up");

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 pub(super) use self::entry::Entry;
-use self::entry::Write;
+use self::entry::{Closing, Write};
 
 use self::accounts::Accounts;
 use self::store::Files;
@@ -97,6 +97,8 @@ enum Job {
         guid: u64,
         key: Option<u64>,
     },
+    /// Closes files that are no longer used: the last close of a removed one is work for the disk.
+    Close(Closing),
     Flush(mpsc::Sender<()>),
 }
 
@@ -434,11 +436,15 @@ fn write_all(disk: &Weak<Disk>, jobs: &mpsc::Receiver<Job>) {
                 disk.condemned().remove(&fingerprint);
             }
             Ok(Job::Strike { files, index }) => {
-                let _call = disk.watch.begin();
+                let _call = disk.watch.begin_write();
                 // A block that stays in the map fails its checksum again.
                 let _ = files.map.write_all_at(&[0; 8], map::offset_of(index));
             }
             Ok(Job::Forget { guid, key }) => disk.forget_all(guid, key),
+            Ok(Job::Close(closing)) => {
+                let _call = disk.watch.begin_write();
+                drop(closing);
+            }
             Ok(Job::Flush(done)) => {
                 disk.account();
                 let _ = done.send(());

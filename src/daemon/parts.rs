@@ -243,13 +243,14 @@ impl Parts {
         Arc::new(move || status.to_json())
     }
 
-    /// Reads the secret again.
+    /// Has the secret read again, where that may wait for a disk.
     pub(super) fn reload(&self) {
         let Some(client) = &self.client else { return };
-        match client.reload() {
+        let reload = client.reloader();
+        tokio::task::spawn_blocking(move || match reload() {
             Ok(()) => info!("the client secret was read again"),
             Err(reason) => warn!(reason, "the client secret stays as it was"),
-        }
+        });
     }
 
     /// Writes what has to outlive the process and closes all, within `time`; whether that was done in time. What a disk

@@ -10,7 +10,9 @@
 //! Nothing is ever gained again (`no_new_privs`), unless an ordinary user's mount needs fusermount3 to be ended.
 
 use std::io::ErrorKind;
+use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
@@ -31,9 +33,11 @@ pub(super) fn give_up(config: &Config, mounts: bool) {
     if held.permitted.is_empty() && held.inheritable.is_empty() {
         return;
     }
-    // In a directory that only its owner may write to, root needs a capability to make one; then no more. Whatever is
-    // wrong with it is said later.
-    if let Some(directory) = config.account_directory() {
+    // In a directory that only its owner may write to, root needs a capability to make one; then no more. Whatever is wrong
+    // with it is said later.
+    if let Some(directory) = config.account_directory()
+        && enter(&directory) == Err(Errno::NOENT)
+    {
         let _ = content::disk::own_directory(&directory);
     }
     if let Err(error) = limit(config, mounts, &held) {
@@ -65,13 +69,8 @@ fn limit(config: &Config, mounts: bool, held: &CapabilitySets) -> Result<(), Err
     if has_closed_path(config) {
         kept |= CapabilitySet::DAC_READ_SEARCH;
     }
-    clear_ambient_capability_set()?;
-    for capability in CapabilitySet::all().difference(kept).iter() {
-        // A kernel need not know all of them.
-        if capability_is_in_bounding_set(capability) == Ok(true) {
-            remove_capability_from_bounding_set(capability)?;
-        }
-    }
+    // What can't be had back is given up first, but if that is refused, the rest goes all the same.
+    let for_good = give_up_for_good(kept);
     let kept = held.permitted & kept;
     set_capabilities(
         None,
@@ -85,6 +84,18 @@ fn limit(config: &Config, mounts: bool, held: &CapabilitySets) -> Result<(), Err
         set_no_new_privs(true)?;
     }
     debug!(?kept, "all other capabilities are given up");
+    for_good
+}
+
+/// Sees to it that no program that is started can have more than `kept`.
+fn give_up_for_good(kept: CapabilitySet) -> Result<(), Errno> {
+    clear_ambient_capability_set()?;
+    for capability in CapabilitySet::all().difference(kept).iter() {
+        // A kernel need not know all of them.
+        if capability_is_in_bounding_set(capability) == Ok(true) {
+            remove_capability_from_bounding_set(capability)?;
+        }
+    }
     Ok(())
 }
 
@@ -98,11 +109,14 @@ fn has_closed_path(config: &Config) -> bool {
     let directory = config.account_directory();
     let files = secret.into_iter().chain(&config.ca_file);
     std::fs::read_dir(&config.mountpoint).is_err_and(is_closed)
-        // Its name in itself: found by whoever may enter it, without a look at the disk.
-        || directory.is_some_and(|directory| {
-            std::fs::metadata(directory.join(".")).is_err_and(is_closed)
-        })
+        || directory.is_some_and(|directory| enter(&directory) == Err(Errno::ACCESS))
         || files
             .map(std::fs::File::open)
             .any(|opened| opened.is_err_and(is_closed))
+}
+
+/// Tries to enter a directory. Its disk is not asked for more than its name: it may be stuck, and signals are not heeded yet.
+fn enter(directory: &Path) -> Result<(), Errno> {
+    let inside = directory.join(".");
+    rustix::fs::open(inside, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map(drop)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use super::Identity;
 use super::store;
@@ -37,6 +37,8 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) struct Accounts {
     database: Mutex<Connection>,
+    /// For what somebody waits for: beside the write-ahead log, nobody who reads waits for one who writes.
+    reader: Mutex<Connection>,
     changes: Mutex<HashMap<u128, Change>>,
 }
 
@@ -87,17 +89,23 @@ impl Accounts {
     /// Opens the accounts of a cache directory. What can't be read is begun anew, together with the files.
     pub(crate) fn open(directory: &Path) -> Result<Self, String> {
         let path = directory.join(FILE);
-        let try_open = || -> Result<Connection, String> {
+        let try_open = || -> Result<(Connection, Connection), String> {
             // Made here, because SQLite would make it by the umask.
             store::own_file(&path, true).map_err(|error| error.kind().to_string())?;
-            Self::connect(&path).map_err(|_| "the accounts can't be read".to_owned())
+            let opened = Self::connect(&path).and_then(|database| {
+                let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                reader.busy_timeout(std::time::Duration::from_secs(1))?;
+                Ok((database, reader))
+            });
+            opened.map_err(|_| "the accounts can't be read".to_owned())
         };
-        let database = try_open().or_else(|_| {
+        let (database, reader) = try_open().or_else(|_| {
             discard(directory);
             try_open()
         })?;
         Ok(Self {
             database: Mutex::new(database),
+            reader: Mutex::new(reader),
             changes: Mutex::default(),
         })
     }
@@ -227,12 +235,9 @@ impl Accounts {
         rows.collect()
     }
 
-    /// Bytes held of one version; 0 if that can't be told at once.
+    /// Bytes held of one version.
     pub(crate) fn bytes_of(&self, fingerprint: u128) -> rusqlite::Result<u64> {
-        let Ok(database) = self.database.try_lock() else {
-            return Ok(0);
-        };
-        database
+        self.reader()
             .query_row(
                 "SELECT bytes FROM versions WHERE fingerprint = ?1",
                 [blob(fingerprint)],
@@ -265,7 +270,7 @@ impl Accounts {
 
     /// Whether a version is too old to be served.
     pub(crate) fn is_expired(&self, fingerprint: u128, max_age: i64) -> rusqlite::Result<bool> {
-        self.lock()
+        self.reader()
             .query_row(
                 "SELECT (bytes > 0 AND fetched < ?2 - ?3) OR (is_video AND modified < ?2 - ?4)
                  FROM versions WHERE fingerprint = ?1",
@@ -361,6 +366,10 @@ impl Accounts {
             bytes = bytes.saturating_add(row.get::<_, i64>(1)?.max(0).cast_unsigned());
         }
         Ok(found)
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {

@@ -55,6 +55,13 @@ struct State {
     is_verifying: bool,
 }
 
+/// Files to be closed, if nobody else has them.
+#[derive(Debug)]
+pub(super) struct Closing {
+    _files: Option<Arc<Files>>,
+    _complete: Option<Arc<File>>,
+}
+
 /// What the map of an earlier mount said.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
@@ -330,13 +337,26 @@ impl Entry {
     /// The files are gone, or soon will be; later blocks make new ones.
     pub(crate) fn clear(&self) {
         let mut state = self.lock();
-        let generation = state.generation + 1;
-        *state = State {
+        let empty = State {
             is_loaded: true,
             is_retired: state.is_retired,
-            generation,
+            generation: state.generation + 1,
             ..State::default()
         };
+        let over = std::mem::replace(&mut *state, empty);
+        drop(state);
+        self.close(over);
+    }
+
+    /// Has the files of a state that is over closed by the writer.
+    fn close(&self, over: State) {
+        if over.files.is_some() {
+            // Without a writer they are closed here.
+            let _ = self.disk.queue.send(Job::Close(Closing {
+                _files: over.files,
+                _complete: over.complete,
+            }));
+        }
     }
 
     /// Removes what is here, in the background, and begins anew.
@@ -365,6 +385,14 @@ impl Entry {
         if had_any {
             self.disk.condemn(self.identity.fingerprint);
         }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // On whatever thread the last handle was let go of.
+        let over = std::mem::take(&mut *self.lock());
+        self.close(over);
     }
 }
 

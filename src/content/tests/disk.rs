@@ -454,6 +454,29 @@ async fn a_disk_that_breaks_underneath_is_done_without() {
 }
 
 #[tokio::test]
+async fn a_disk_that_does_not_answer_is_done_without_until_it_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let size = 6 * MIB;
+    let fake = quick(size);
+    fill(&fake, directory.path()).await;
+    let engine = engine(&fake, MIB, settings(directory.path(), 1 << 30));
+    let (requests, cursor) = (fake.requests(), object(&engine, &fake).cursor());
+    let disk = engine.shared.disk.as_ref().unwrap();
+    // Another call has lasted too long before anything was looked up.
+    let stuck = disk.watch().begin_within(Duration::ZERO);
+    assert_eq!(read(&cursor, 1, 0, size).await, size);
+    let asked = fake.requests();
+    assert!(asked > requests, "the server has it, too");
+    assert!(!engine.usage().has_working_disk);
+    assert!(object(&engine, &fake).complete_file().is_none());
+    drop(stuck);
+    assert!(engine.usage().has_working_disk);
+    assert_eq!(read(&cursor, 1, 0, size).await, size);
+    assert_eq!(read(&cursor, 1, 0, size).await, size);
+    assert_eq!(fake.requests(), asked, "the disk has it still");
+}
+
+#[tokio::test]
 async fn a_cache_directory_is_listed_verified_and_emptied_without_an_engine() {
     let directory = tempfile::tempdir().unwrap();
     let account = directory.path().join("account");

@@ -47,7 +47,7 @@ pub(in crate::content::disk) fn write(batch: &[Write]) {
         entry.forget_pending(blocks, generation);
         return;
     }
-    let _call = entry.disk.watch.begin();
+    let _call = entry.disk.watch.begin_write();
     let written = stored(&entry, batch).and_then(|stored| {
         let sums: Vec<u64> = stored.iter().map(|block| block.sum).collect();
         let encoded: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
