@@ -41,11 +41,11 @@ pub(super) enum Answer {
     Error(String),
 }
 
-/// Who answers. Called on runtime threads; must not block.
+/// Who answers. Called on runtime threads; must not block, but for [`Self::reload`].
 pub trait Answers: Send + Sync + 'static {
     /// The statistics, equal to `stats.json`.
     fn status(&self) -> Value;
-    /// Reads the credentials again.
+    /// Reads the credentials again. May block.
     ///
     /// # Errors
     /// Why they stay as they were.

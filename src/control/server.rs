@@ -115,7 +115,7 @@ async fn converse(stream: UnixStream, answers: Arc<dyn Answers>) -> io::Result<(
                     Err(reason) => Answer::Error(reason),
                 }
             }
-            Ok(request) => answer(request.command, &*answers),
+            Ok(request) => answer(request.command, &answers).await,
             Err(_) => Answer::Error("the request is not one that this version knows".to_owned()),
         };
         say(&mut writer, &answer).await?;
@@ -147,13 +147,17 @@ async fn report(
     }
 }
 
-fn answer(request: Request, answers: &dyn Answers) -> Answer {
+async fn answer(request: Request, answers: &Arc<dyn Answers>) -> Answer {
     match request {
         Request::Status => Answer::Ok(answers.status()),
-        Request::Reload => match answers.reload() {
-            Ok(()) => Answer::Ok(Value::Null),
-            Err(reason) => Answer::Error(reason),
-        },
+        Request::Reload => {
+            let answers = Arc::clone(answers);
+            match tokio::task::spawn_blocking(move || answers.reload()).await {
+                Ok(Ok(())) => Answer::Ok(Value::Null),
+                Ok(Err(reason)) => Answer::Error(reason),
+                Err(_) => Answer::Error("a defect prevented it".to_owned()),
+            }
+        }
         Request::Stop => {
             answers.stop();
             Answer::Ok(Value::Null)
