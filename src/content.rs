@@ -167,7 +167,9 @@ pub struct Usage {
     pub disk_types: Vec<(String, u64)>,
     /// Answers being read.
     pub streams: usize,
-    /// Whether there is a disk tier that works.
+    /// Whether there is a disk tier that has not failed.
+    pub has_disk: bool,
+    /// Whether there is one that also answers just now.
     pub has_working_disk: bool,
 }
 
@@ -341,6 +343,7 @@ impl Engine {
                 .as_ref()
                 .map_or_else(Vec::new, |disk| disk.types()),
             streams: self.shared.flights(),
+            has_disk: self.shared.has_disk(),
             has_working_disk: self.shared.has_working_disk(),
         }
     }

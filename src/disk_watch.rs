@@ -16,6 +16,9 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a call may take that writes: the system slows writers down when a disk is busy.
 pub const WRITERS_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often is looked whether a disk answers again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// No call is under way.
 const NEVER: u64 = u64::MAX;
 
@@ -111,6 +114,13 @@ impl DiskWatch {
         }
     }
 
+    /// Returns when the disk isn't stuck.
+    pub async fn answers(&self) {
+        while self.is_stuck() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER - 1)
     }
@@ -161,7 +171,11 @@ mod tests {
         let watch = DiskWatch::new("test");
         let call = watch.begin_within(Duration::from_millis(20));
         watch.stuck().await;
+        let waiting = watch.answers();
+        tokio::pin!(waiting);
+        assert!(futures::poll!(&mut waiting).is_pending());
         drop(call);
+        waiting.await;
         assert!(!watch.is_stuck());
     }
 }

@@ -123,6 +123,14 @@ pub struct Validator {
     pub last_modified: Option<Box<str>>,
 }
 
+impl Validator {
+    /// Whether both have one of a kind, and not the same.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let differ = |a: &Option<Box<str>>, b: &Option<Box<str>>| matches!((a, b), (Some(a), Some(b)) if a != b);
+        differ(&self.etag, &other.etag) || differ(&self.last_modified, &other.last_modified)
+    }
+}
+
 /// The head of a content answer, checked against the request, and the body behind it.
 pub struct ContentAnswer {
     /// The offset of the body's first byte. Equals the request's `start`, unless the server ignored the
@@ -243,6 +251,11 @@ pub trait Remote: Send + Sync + 'static {
     /// nothing was accepted since. Never blocks.
     fn refusal(&self) -> Option<RemoteError> {
         None
+    }
+
+    /// Whether no request is ever made. Never blocks.
+    fn is_offline(&self) -> bool {
+        false
     }
 
     /// Sees to it that the next request has credentials. At once while they are good; else it gets them, which costs

@@ -186,7 +186,12 @@ impl Disk {
 
     /// Whether the disk is of use just now.
     pub(super) fn works(&self) -> bool {
-        self.works.load(Ordering::Relaxed) && !self.watch.is_stuck()
+        !self.has_failed() && self.answers()
+    }
+
+    /// Whether it is of no use any more.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.works.load(Ordering::Relaxed)
     }
 
     /// The calls that wait for it.
@@ -207,7 +212,7 @@ impl Disk {
     }
 
     /// Whether the disk answers: while it doesn't, it is as if nothing were on it.
-    fn answers(&self) -> bool {
+    pub(super) fn answers(&self) -> bool {
         !self.watch.is_stuck()
     }
 

@@ -81,25 +81,30 @@ impl Object {
             return;
         }
         state.disk_is_known = true;
-        let Some(Some(stored)) = found else { return };
-        match state.size {
+        let (Some(Some(stored)), Some(entry)) = (found, &self.disk) else {
+            return;
+        };
+        // The server may have said something while the disk didn't answer: then both must be of one version.
+        let was_answered = !state.flights.is_empty()
+            || state.pinned != Pinned::default()
+            || !self.shared.memory.held(self.place).is_empty();
+        if was_answered {
+            let differs = state
+                .pinned
+                .compare(&stored.validator, Some(stored.size), state.size);
+            if !differs.is_none() {
+                entry.reset();
+                return;
+            }
+        } else if state.size != Some(stored.size) {
             // Learnt by the mount that wrote it.
-            _ if state.flights.is_empty() => {
-                if state.size != Some(stored.size) {
-                    state.size = Some(stored.size);
-                    state.size_is_learnt = true;
-                }
-                if state.pinned == Pinned::default() {
-                    state.pinned = Pinned::restored(stored.validator);
-                }
-            }
-            Some(size) if size == stored.size => {}
-            _ => {
-                if let Some(entry) = &self.disk {
-                    entry.retire();
-                }
-            }
+            state.size = Some(stored.size);
+            state.size_is_learnt = true;
         }
+        if state.pinned == Pinned::default() {
+            state.pinned = Pinned::restored(stored.validator);
+        }
+        entry.admit();
     }
 
     /// The size; when not known, by one request for all, whose bytes are kept.
@@ -151,8 +156,15 @@ impl Object {
 
     /// Whether a block is in either tier.
     pub(super) fn has(&self, index: u64) -> bool {
-        self.shared.memory.contains(self.place, index)
-            || self.disk.as_ref().is_some_and(|disk| disk.contains(index))
+        self.shared.memory.contains(self.place, index) || self.disk_contains(index)
+    }
+
+    /// Whether the disk tier has a block, or is about to.
+    pub(super) fn disk_contains(&self, index: u64) -> bool {
+        let counts = self.shared.counts_on_disk();
+        self.disk
+            .as_ref()
+            .is_some_and(|disk| disk.contains(index, counts))
     }
 
     /// Reads a block from disk into memory; for a sequential reader, has the kernel read on.
@@ -195,7 +207,7 @@ impl Object {
     pub(super) fn held(&self) -> Blocks {
         let mut held = self.shared.memory.held(self.place);
         if let Some(entry) = &self.disk {
-            held.extend(&entry.present());
+            held.extend(&entry.present(self.shared.counts_on_disk()));
         }
         held
     }

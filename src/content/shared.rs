@@ -150,7 +150,7 @@ impl Shared {
     /// Runs what waits for the disk; `None` if the runtime ends.
     ///
     /// # Errors
-    /// [`Stuck`], also before `work` has begun; begun work goes on.
+    /// [`Stuck`], also before `work` has begun; begun work goes on. Not if only the disk can help: then it is waited for.
     pub(super) async fn on_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -158,6 +158,9 @@ impl Shared {
         let Some(disk) = &self.disk else {
             return Ok(None);
         };
+        if self.only_disk_helps() {
+            return Ok(lane::CONTENT.run(work).await);
+        }
         if disk.watch().is_stuck() {
             return Err(Stuck);
         }
@@ -165,6 +168,22 @@ impl Shared {
             biased;
             done = lane::CONTENT.run(work) => Ok(done),
             () = disk.watch().stuck() => Err(Stuck),
+        }
+    }
+
+    /// Whether what is on disk is to be read from there: it answers, or nobody else would.
+    pub(super) fn counts_on_disk(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.answers()) || self.only_disk_helps()
+    }
+
+    fn only_disk_helps(&self) -> bool {
+        self.remote.is_offline() || self.remote.refusal().is_some()
+    }
+
+    /// Returns when the disk, if there is one, isn't stuck.
+    pub(super) async fn disk_answers(&self) {
+        if let Some(disk) = &self.disk {
+            disk.watch().answers().await;
         }
     }
 
@@ -198,6 +217,11 @@ impl Shared {
         } else {
             self.memory.capacity() / 2
         }
+    }
+
+    /// Whether there is a disk that has not failed, whether or not it answers just now.
+    pub(super) fn has_disk(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| !disk.has_failed())
     }
 
     pub(super) fn has_working_disk(&self) -> bool {

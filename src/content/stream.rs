@@ -338,7 +338,7 @@ impl Task {
             let state = object.lock();
             (state.size, state.pinned.validator().clone())
         };
-        let disk = object.entry().filter(|entry| !entry.contains(index));
+        let disk = object.entry().filter(|entry| !entry.contains(index, true));
         let mut permit = disk.and_then(|entry| entry.try_permit());
         let write = |permit| {
             if let (Some(entry), Some(size)) = (disk, size) {

@@ -15,7 +15,8 @@ struct CallOff<'a> {
 }
 
 impl Object {
-    /// What is missing of the version in both tiers. Looks at the disk, makes no request.
+    /// What is missing of the version in both tiers. Looks at the disk, makes no request. What is on a disk that
+    /// doesn't answer counts as missing.
     pub async fn missing(self: &Arc<Self>) -> Missing {
         self.look_at_disk().await;
         let Some(size) = self.size() else {
@@ -48,9 +49,24 @@ impl Object {
             object: self,
             is_over: false,
         };
-        let outcome = self.whole_within(&terms).await;
+        let outcome = self.all_for_later(&terms).await;
         guard.is_over = true;
         outcome
+    }
+
+    /// As readers have it, but a disk that doesn't answer is waited for: whatever is on it would be fetched again.
+    async fn all_for_later(self: &Arc<Self>, terms: &Terms) -> Result<(), ContentError> {
+        let late = |_| ContentError::DeadlinePassed;
+        let disk_answers = || tokio::time::timeout_at(terms.deadline, self.shared.disk_answers());
+        disk_answers().await.map_err(late)?;
+        let size = self.size_within(terms).await?;
+        for index in 0..block::count_of(size) {
+            disk_answers().await.map_err(late)?;
+            if !self.has(index) && self.block(index, size, None, terms).await?.is_none() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn call_off(&self) {

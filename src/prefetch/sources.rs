@@ -308,8 +308,7 @@ impl Contents for KeptContents {
     }
 
     fn room(&self) -> Option<u64> {
-        self.disk_bytes
-            .filter(|_| self.engine.usage().has_working_disk)
+        self.disk_bytes.filter(|_| self.engine.usage().has_disk)
     }
 }
 

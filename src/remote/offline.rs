@@ -39,6 +39,10 @@ impl Remote for OfflineRemote {
         future::ready(Err(RemoteError::Offline)).boxed()
     }
 
+    fn is_offline(&self) -> bool {
+        true
+    }
+
     fn conditions(&self) -> Conditions {
         Conditions {
             budget_left: 0,

@@ -43,6 +43,8 @@ struct State {
     /// Counts clearings, so that what was begun before one is not recorded after it.
     generation: u64,
     files: Option<Arc<Files>>,
+    /// What the files held when they were found is of the version that is being read: it was compared, or made here.
+    is_admitted: bool,
     size: u64,
     validator: Validator,
     checksums: Vec<u64>,
@@ -90,7 +92,7 @@ impl Entry {
         self.lock().is_retired
     }
 
-    /// Reads the map of an earlier mount, once. Blocks.
+    /// Reads the map of an earlier mount, once. Nothing of it can be read before [`Self::admit`]. Blocks.
     pub(crate) fn load(&self) {
         if self.lock().is_loaded {
             return;
@@ -133,6 +135,11 @@ impl Entry {
         })
     }
 
+    /// What was loaded is of the version that is being read.
+    pub(crate) fn admit(&self) {
+        self.lock().is_admitted = true;
+    }
+
     /// Notes that somebody opens the version.
     pub(crate) fn note_use(&self) {
         if self.disk.works() {
@@ -143,10 +150,10 @@ impl Entry {
         }
     }
 
-    /// Which blocks can be read here.
-    pub(crate) fn present(&self) -> Blocks {
+    /// Which blocks can be read here; without the disk, those that still wait to be written.
+    pub(crate) fn present(&self, with_disk: bool) -> Blocks {
         let state = self.lock();
-        let mut present = if self.disk.answers() {
+        let mut present = if with_disk && state.is_admitted {
             state.present.clone()
         } else {
             Blocks::default()
@@ -166,9 +173,16 @@ impl Entry {
         written.map_or(from, |run| run.end.min(end))
     }
 
-    pub(crate) fn contains(&self, index: u64) -> bool {
+    /// Whether a block can be read here; without the disk, whether it still waits to be written.
+    pub(crate) fn contains(&self, index: u64, with_disk: bool) -> bool {
         let state = self.lock();
-        (state.present.contains(index) && self.disk.answers()) || state.pending.contains_key(&index)
+        (with_disk && state.is_admitted && state.present.contains(index))
+            || state.pending.contains_key(&index)
+    }
+
+    /// A block that still waits to be written.
+    pub(crate) fn pending(&self, index: u64) -> Option<Bytes> {
+        self.lock().pending.get(&index).cloned()
     }
 
     /// Bytes here; `None` if nothing was looked up yet.
@@ -177,25 +191,22 @@ impl Entry {
         state.is_loaded.then(|| state.held_bytes())
     }
 
-    /// Room in the writer's queue, if there is some now.
+    /// Room in the writer's queue, if there is some now: also while the disk doesn't answer, which may be over soon.
     pub(crate) fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
-        if !self.disk.works() {
+        if self.disk.has_failed() {
             return None;
         }
-        Arc::clone(&self.disk.room).try_acquire_owned().ok()
+        let room = Arc::clone(&self.disk.room).try_acquire_owned().ok()?;
+        self.disk.lags.store(false, Ordering::Relaxed);
+        Some(room)
     }
 
     /// Room in the writer's queue; `None` if there is none for too long.
     pub(crate) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        if !self.disk.works() {
-            return None;
+        if !self.disk.works() || self.disk.lags.load(Ordering::Relaxed) {
+            return self.try_permit();
         }
         let room = Arc::clone(&self.disk.room);
-        if self.disk.lags.load(Ordering::Relaxed) {
-            let room = room.try_acquire_owned().ok()?;
-            self.disk.lags.store(false, Ordering::Relaxed);
-            return Some(room);
-        }
         tokio::select! {
             room = room.acquire_owned() => room.ok(),
             () = self.disk.watch.stuck() => None,
@@ -254,20 +265,29 @@ impl Entry {
         }
     }
 
+    /// Puts a block where those are that wait to be written, and has nobody write it.
+    #[cfg(test)]
+    pub(crate) fn hold_pending(&self, index: u64, bytes: Bytes) {
+        self.lock().pending.insert(index, bytes);
+    }
+
     /// The files to write to, made if there are none.
     fn files_for(&self, header: &Header) -> std::io::Result<Arc<Files>> {
         {
-            let state = self.lock();
-            if let Some(files) = &state.files
-                && state.size == header.size
+            let mut state = self.lock();
+            if state.size == header.size
+                && (state.is_admitted || !state.validator.contradicts(&header.validator))
+                && let Some(files) = state.files.clone()
             {
-                return Ok(Arc::clone(files));
+                state.is_admitted = true;
+                return Ok(files);
             }
         }
         let loaded = store::create(&self.disk.settings.directory, header)?;
         let mut state = self.lock();
         state.take(loaded);
         state.is_loaded = true;
+        state.is_admitted = true;
         state
             .files
             .clone()
@@ -286,7 +306,8 @@ impl Entry {
             return Some(Arc::clone(file));
         }
         let count = block::count_of(state.size);
-        if state.size == 0 || state.present.len() != count || state.is_retired {
+        if state.size == 0 || state.present.len() != count || state.is_retired || !state.is_admitted
+        {
             return None;
         }
         if !state.is_verifying {

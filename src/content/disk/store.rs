@@ -120,10 +120,14 @@ fn read_map(map: &File) -> Option<(Header, Vec<u64>)> {
     Some((header, checksums))
 }
 
-/// Opens a version's files to write to them, making them if they are missing or of no use.
+/// Opens a version's files to write to them, making them if they are missing, of no use, or of other bytes than those that
+/// are to be written.
 pub(crate) fn create(directory: &Path, header: &Header) -> io::Result<Loaded> {
     if let Some(loaded) = load(directory, header.fingerprint) {
-        if loaded.header.size == header.size && loaded.header.is_sealed == header.is_sealed {
+        if loaded.header.size == header.size
+            && loaded.header.is_sealed == header.is_sealed
+            && !loaded.header.validator.contradicts(&header.validator)
+        {
             return Ok(loaded);
         }
         remove(directory, header.fingerprint);

@@ -37,7 +37,7 @@ impl Object {
         Ok(try_join_all(all).await?.into_iter().collect())
     }
 
-    pub(super) async fn block(
+    pub(in crate::content) async fn block(
         self: &Arc<Self>,
         index: u64,
         want_end: u64,
@@ -55,6 +55,11 @@ impl Object {
                         .map_err(|_| ContentError::DeadlinePassed)??
                     {
                         return Ok(Some(bytes));
+                    }
+                    // It is to be looked for elsewhere, but never round and round on a thread that others need.
+                    tokio::task::yield_now().await;
+                    if Instant::now() >= terms.deadline {
+                        return Err(ContentError::DeadlinePassed);
                     }
                 }
                 Step::Wait(delivery) => {
@@ -89,7 +94,11 @@ impl Object {
         if let Some(bytes) = self.shared.memory.get(self.place, index) {
             return Ok(Step::Have(bytes));
         }
-        if self.disk.as_ref().is_some_and(|disk| disk.contains(index)) {
+        // Here whatever the disk does.
+        if let Some(bytes) = self.disk.as_ref().and_then(|disk| disk.pending(index)) {
+            return Ok(Step::Have(bytes));
+        }
+        if self.disk_contains(index) {
             return Ok(Step::OnDisk);
         }
         if state.is_stale {

@@ -63,6 +63,7 @@ pub(super) struct Fake {
     /// Bytes a second on each connection.
     pub(super) rate: Option<u64>,
     pub(super) budget: u32,
+    pub(super) is_offline: bool,
 }
 
 #[derive(Default, Debug)]
@@ -125,6 +126,7 @@ impl Fake {
             latency: Duration::from_millis(30),
             rate: None,
             budget: 100_000,
+            is_offline: false,
         }
     }
 
@@ -297,6 +299,10 @@ impl Remote for Shim {
     fn admission(&self, _deadline: Instant) -> BoxFuture<'_, Result<(), RemoteError>> {
         *self.0.admissions.lock().unwrap() += 1;
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn is_offline(&self) -> bool {
+        self.0.is_offline
     }
 
     fn conditions(&self) -> Conditions {

@@ -29,7 +29,7 @@ impl Entry {
                 return (end <= bytes.len()).then(|| bytes.slice(skipped..end));
             }
             // To open a sealed block takes too long for a session thread, and is worth being kept in memory.
-            if !state.present.contains(index) || self.sealer.is_some() {
+            if !state.is_admitted || !state.present.contains(index) || self.sealer.is_some() {
                 return None;
             }
             let files = Arc::clone(state.files.as_ref()?);
@@ -83,7 +83,7 @@ impl Entry {
             if let Some(bytes) = state.pending.get(&index) {
                 return Some(bytes.clone());
             }
-            if !state.present.contains(index) {
+            if !state.is_admitted || !state.present.contains(index) {
                 return None;
             }
             let slot = map::slot_of(index, state.size, self.sealer.is_some());

@@ -43,7 +43,7 @@ pub(in crate::content::disk) fn write(batch: &[Write]) {
     let entry = Arc::clone(&first.entry);
     let (generation, from) = (first.generation, first.index);
     let blocks = from..from + batch.len() as u64;
-    if entry.lock().generation != generation || !entry.disk.works() {
+    if entry.lock().generation != generation || entry.disk.has_failed() {
         entry.forget_pending(blocks, generation);
         return;
     }
