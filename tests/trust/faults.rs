@@ -114,12 +114,13 @@ impl Mixed {
     }
 }
 
-/// How often a kind of fault happens, beside the others. A 429 stops all requests for seconds, the more the more there are:
-/// as often as the others, there would be nothing else.
+/// How often a kind of fault happens, beside the others. A 429 stops all requests for seconds, the more the more there are,
+/// and whoever meets silence waits for his deadline while the others come to the same place: as often as the others, there
+/// would be nothing else.
 fn weight(name: &str) -> f64 {
     if name == "429 with nonsense" {
         0.02
-    } else if name.starts_with("429") {
+    } else if name.starts_with("429") || name.starts_with("stall") || name == "silence" {
         0.1
     } else {
         1.0
