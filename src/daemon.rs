@@ -4,6 +4,7 @@
 //! be wrong is found before the mount stands, and once it stands, SIGINT, SIGTERM, an unmount or a panic
 //! in a callback all end in the same few steps.
 
+mod descriptors;
 mod ending;
 mod first_contact;
 mod parts;
@@ -45,6 +46,7 @@ const LAST_WRITES: Duration = Duration::from_millis(1000);
 /// Why it could not be mounted; nothing is mounted then.
 pub fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     forbid_core_dumps();
+    descriptors::take_all();
     // Before there are threads, which begin with what this one may do.
     privileges::give_up(&config, true);
     let runtime = runtime()?;

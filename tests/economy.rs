@@ -6,7 +6,7 @@ mod common;
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 
 use common::{Mount, MountBuilder, Server, can_mount};
 use interactionfs::emulator::{Endpoint, GeneratedSpec};
@@ -198,4 +198,31 @@ fn grep_over_transcripts_costs_one_request_each() {
     assert_eq!(server.all_requests(), before + 60, "{}", server.describe());
     mount.shell("cat */transcript.json > /dev/null");
     assert_eq!(server.all_requests(), before + 60);
+}
+
+#[test]
+fn all_that_is_read_is_kept_where_few_files_may_be_open() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::generated(spec(120, 20_000));
+    let place = tempfile::tempdir().unwrap();
+    let program = place.path().join("few");
+    let ours = env!("CARGO_BIN_EXE_interactionfs");
+    std::fs::write(
+        &program,
+        format!("#!/bin/sh\nulimit -n 256\nexec {ours} \"$@\"\n"),
+    )
+    .unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let requests = [(); 2].map(|()| {
+        let mount = MountBuilder::new(&server)
+            .program(&program)
+            .cache(&place.path().join("cache"))
+            .mount();
+        mount.shell("cat */transcript.json > /dev/null");
+        mount.unmount();
+        server.requests(Endpoint::Content)
+    });
+    assert_eq!(requests, [120, 120], "{}", server.describe());
 }

@@ -97,8 +97,8 @@ enum Job {
         guid: u64,
         key: Option<u64>,
     },
-    /// Closes files that are no longer used: the last close of a removed one is work for the disk.
-    Close(Closing),
+    /// There are files to be closed.
+    Close,
     Flush(mpsc::Sender<()>),
 }
 
@@ -124,6 +124,9 @@ pub(super) struct Disk {
     refused_blocks: AtomicU64,
     /// Versions whose files are of no use any more and wait to be removed: nothing is loaded from them.
     condemned: Mutex<HashSet<u128>>,
+    /// Files that are no longer used: the last close of a removed one is work for the disk. Closed by the writer before whatever
+    /// else waits, so that they don't add up.
+    closing: Mutex<Vec<Closing>>,
     /// Held by the one verification that is under way.
     verifying: Mutex<()>,
 }
@@ -157,6 +160,7 @@ impl Disk {
             evictions: AtomicU64::new(0),
             refused_blocks: AtomicU64::new(0),
             condemned: Mutex::default(),
+            closing: Mutex::default(),
             verifying: Mutex::new(()),
         });
         let weak = Arc::downgrade(&disk);
@@ -295,6 +299,25 @@ impl Disk {
         }
     }
 
+    /// Has files closed by the writer.
+    fn close(&self, files: Closing) {
+        self.closing().push(files);
+        // Without a writer they are closed with the tier.
+        let _ = self.queue.send(Job::Close);
+    }
+
+    fn close_all(&self) {
+        let files = std::mem::take(&mut *self.closing());
+        if !files.is_empty() {
+            let _call = self.watch.begin_write();
+            drop(files);
+        }
+    }
+
+    fn closing(&self) -> MutexGuard<'_, Vec<Closing>> {
+        self.closing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Has a version's files removed in the background; from now on nothing is loaded from them.
     fn condemn(&self, fingerprint: u128) {
         self.condemned().insert(fingerprint);
@@ -413,6 +436,7 @@ fn write_all(disk: &Weak<Disk>, jobs: &mpsc::Receiver<Job>) {
             None => jobs.recv_timeout(ACCOUNTING),
         };
         let Some(disk) = disk.upgrade() else { return };
+        disk.close_all();
         match job {
             Ok(Job::Write(write)) => {
                 let mut batch = vec![write];
@@ -446,10 +470,7 @@ fn write_all(disk: &Weak<Disk>, jobs: &mpsc::Receiver<Job>) {
                 let _ = files.map.write_all_at(&[0; 8], map::offset_of(index));
             }
             Ok(Job::Forget { guid, key }) => disk.forget_all(guid, key),
-            Ok(Job::Close(closing)) => {
-                let _call = disk.watch.begin_write();
-                drop(closing);
-            }
+            Ok(Job::Close) => {}
             Ok(Job::Flush(done)) => {
                 disk.account();
                 let _ = done.send(());

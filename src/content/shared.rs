@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use lru::LruCache;
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
@@ -19,8 +20,14 @@ use crate::lane;
 use crate::model::{ContentId, ContentKey, Guid};
 use crate::remote::Remote;
 
-/// Objects that nobody holds but that are remembered, with their blocks in memory.
+/// Objects that nobody holds but that are remembered, with their blocks in memory: at most so many.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4095);
+
+/// Descriptors for all but cached content: connections, databases, the kernel.
+const OTHER_DESCRIPTORS: u64 = 128;
+
+/// Descriptors for each object that is remembered: three for its files, and some that it may be slow to close.
+const DESCRIPTORS: u64 = 4;
 
 pub(super) struct Shared {
     pub(super) remote: Arc<dyn Remote>,
@@ -40,6 +47,7 @@ pub(super) struct Shared {
 
 /// All objects, by version. Strong references are kept of those used last only.
 pub(super) struct Table {
+    remembered: NonZeroUsize,
     entries: Mutex<Entries>,
 }
 
@@ -126,7 +134,7 @@ impl Shared {
             memory: Memory::new(memory_bytes),
             spare: Arc::default(),
             disk,
-            table: Table::new(),
+            table: Table::new(remembered(getrlimit(Resource::Nofile).current)),
             counters: Counters::default(),
             etag_trust: EtagTrust::default(),
             runtime: Handle::current(),
@@ -251,12 +259,23 @@ impl Shared {
     }
 }
 
+/// How many objects to remember where so many descriptors may be open; `None` stands for any number.
+fn remembered(descriptors: Option<u64>) -> NonZeroUsize {
+    let most = descriptors.map_or(usize::MAX, |most| {
+        usize::try_from(most.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS).unwrap_or(usize::MAX)
+    });
+    NonZeroUsize::new(most)
+        .unwrap_or(NonZeroUsize::MIN)
+        .min(REMEMBERED)
+}
+
 impl Table {
-    fn new() -> Self {
+    fn new(remembered: NonZeroUsize) -> Self {
         Self {
+            remembered,
             entries: Mutex::new(Entries {
                 by_id: HashMap::new(),
-                recent: LruCache::new(REMEMBERED),
+                recent: LruCache::new(remembered),
             }),
         }
     }
@@ -285,7 +304,7 @@ impl Table {
             .recent
             .push(id.clone(), Arc::clone(&object))
             .or(dropped);
-        if entries.by_id.len() > 2 * REMEMBERED.get() {
+        if entries.by_id.len() > 2 * self.remembered.get() {
             entries.by_id.retain(|_, object| object.strong_count() > 0);
         }
         drop(entries);
@@ -320,7 +339,7 @@ impl Table {
     /// Lets go of all objects that nobody else holds.
     pub(super) fn clear(&self) {
         let mut entries = self.lock();
-        let recent = std::mem::replace(&mut entries.recent, LruCache::new(REMEMBERED));
+        let recent = std::mem::replace(&mut entries.recent, LruCache::new(self.remembered));
         drop(entries);
         drop(recent);
     }
@@ -351,5 +370,24 @@ impl Counters {
 
     pub(super) fn missed(&self) {
         self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_objects_are_remembered_than_descriptors_allow() {
+        let most = |descriptors| remembered(descriptors).get();
+        assert_eq!(
+            [
+                most(Some(100)),
+                most(Some(1024)),
+                most(Some(1 << 20)),
+                most(None)
+            ],
+            [1, 224, 4096, 4096]
+        );
     }
 }

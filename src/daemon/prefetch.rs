@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::ending::Endings;
 use super::parts::{Parts, Purpose};
-use super::{forbid_core_dumps, privileges, runtime};
+use super::{descriptors, forbid_core_dumps, privileges, runtime};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::prefetch::{Event, Order};
@@ -34,6 +34,7 @@ pub fn prefetch(
     if !order.watch {
         config.refresh = config.refresh.max(LISTING_HOLDS);
     }
+    descriptors::take_all();
     privileges::give_up(&config, false);
     let runtime = runtime()?;
     let result = runtime.block_on(run(config, order, tell));

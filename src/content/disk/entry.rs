@@ -372,11 +372,10 @@ impl Entry {
     /// Has the files of a state that is over closed by the writer.
     fn close(&self, over: State) {
         if over.files.is_some() {
-            // Without a writer they are closed here.
-            let _ = self.disk.queue.send(Job::Close(Closing {
+            self.disk.close(Closing {
                 _files: over.files,
                 _complete: over.complete,
-            }));
+            });
         }
     }
 

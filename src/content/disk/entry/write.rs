@@ -77,9 +77,16 @@ pub(in crate::content::disk) fn write(batch: &[Write]) {
         }
         Err(error) => {
             entry.forget_pending(blocks, generation);
-            entry.disk.give_up(&error.kind().to_string());
+            // Too many open files are no fault of the disk, and don't stay so.
+            if !is_want_of_descriptors(&error) {
+                entry.disk.give_up(&error.kind().to_string());
+            }
         }
     }
+}
+
+fn is_want_of_descriptors(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// A block as it is written.
