@@ -45,7 +45,7 @@ const LAST_WRITES: Duration = Duration::from_millis(1000);
 /// Why it could not be mounted; nothing is mounted then.
 pub fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     forbid_core_dumps();
-    // Before there are threads, which begin with what this one may do.
+    // Before there are threads that serve it, which begin with what this one may do.
     privileges::give_up(&config, true);
     let runtime = runtime()?;
     let result = runtime.block_on(run(config, ready));
@@ -74,7 +74,13 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
         None => None,
     };
     let parts = endings.unless_signalled(assembled(&config)).await?;
-    let mounted = mount(&parts, &config, endings.trigger(Ending::Panic)).await?;
+    let mounted = match mount(&parts, &config, endings.trigger(Ending::Panic)).await {
+        Ok(mounted) => mounted,
+        Err(failure) => {
+            end(parts).await;
+            return Err(failure);
+        }
+    };
     let answers = parts.answers(endings.trigger(Ending::Asked));
     let control = match control::Server::bind(&config.mountpoint) {
         Ok(server) => Some(tokio::spawn(server.serve(answers))),
@@ -100,9 +106,7 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
     if let Err(error) = mounted.unmount() {
         warn!(%error, "it could not be unmounted: 'interactionfs unmount' may");
     }
-    if !parts.end(LAST_WRITES).await {
-        warn!("not everything fetched could be written to the cache in time");
-    }
+    end(parts).await;
     if let Some(control) = control {
         // Its socket is removed as it is dropped.
         control.abort();
@@ -113,6 +117,12 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
             "a defect in interactionfs ended the mount; please report it with the log",
         )),
         Ending::Signal | Ending::Asked | Ending::Unmounted => Ok(()),
+    }
+}
+
+async fn end(parts: Parts) {
+    if !parts.end(LAST_WRITES).await {
+        warn!("not everything fetched could be written to the cache in time");
     }
 }
 
