@@ -278,7 +278,8 @@ impl Catalogue {
         Ok(self.admitted(remembered))
     }
 
-    /// Returns when the disk doesn't answer those who look for an interaction; never while it does.
+    /// Returns when the disk doesn't answer those who look for an interaction or write one down; never while it does, and
+    /// never without a file.
     pub async fn stuck(&self) {
         self.store.watch().stuck().await;
     }
@@ -423,6 +424,7 @@ impl Catalogue {
             return Ok(false);
         }
         let mut writes = self.writes();
+        let _call = self.store.writing();
         if self.store.is_damaged() {
             self.store.rebuild(writes.newest)?;
             writes.data_version = self.store.checked(data_version(&self.store.writer()))?;
@@ -466,6 +468,7 @@ impl Catalogue {
         write: impl FnOnce(&mut Connection) -> rusqlite::Result<(T, Vec<Change>)>,
     ) -> Result<T, CatalogueError> {
         let mut writes = self.writes();
+        let _call = self.store.writing();
         let written = {
             let mut connection = self.store.writer();
             write(&mut connection).and_then(|(value, changes)| {

@@ -47,7 +47,7 @@ const LAST_WRITES: Duration = Duration::from_millis(1000);
 pub fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     forbid_core_dumps();
     descriptors::take_all();
-    // Before there are threads, which begin with what this one may do.
+    // Before there are threads that serve it, which begin with what this one may do.
     privileges::give_up(&config, true);
     let runtime = runtime()?;
     let result = runtime.block_on(run(config, ready));
@@ -76,7 +76,13 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
         None => None,
     };
     let parts = endings.unless_signalled(assembled(&config)).await?;
-    let mounted = mount(&parts, &config, endings.trigger(Ending::Panic)).await?;
+    let mounted = match mount(&parts, &config, endings.trigger(Ending::Panic)).await {
+        Ok(mounted) => mounted,
+        Err(failure) => {
+            end(parts).await;
+            return Err(failure);
+        }
+    };
     let answers = parts.answers(endings.trigger(Ending::Asked));
     let control = match control::Server::bind(&config.mountpoint) {
         Ok(server) => Some(tokio::spawn(server.serve(answers))),
@@ -102,9 +108,7 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
     if let Err(error) = mounted.unmount() {
         warn!(%error, "it could not be unmounted: 'interactionfs unmount' may");
     }
-    if !parts.end(LAST_WRITES).await {
-        warn!("not everything fetched could be written to the cache in time");
-    }
+    end(parts).await;
     if let Some(control) = control {
         // Its socket is removed as it is dropped.
         control.abort();
@@ -115,6 +119,12 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
             "a defect in interactionfs ended the mount; please report it with the log",
         )),
         Ending::Signal | Ending::Asked | Ending::Unmounted => Ok(()),
+    }
+}
+
+async fn end(parts: Parts) {
+    if !parts.end(LAST_WRITES).await {
+        warn!("not everything fetched could be written to the cache in time");
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Whoever makes a call that waits for the disk says so for as long as it lasts. While one lasts for longer than the disk may
 //! take, the disk counts as stuck and what can be done without it is; with the end of that call it is of use again.
-//! A disk that is merely slow ends each of its calls in time.
+//! A call may also last because the disk is spinning up, or because the machine is busy: whoever goes on without the
+//! disk must be right all the same.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a call may take that somebody waits for: beyond what a disk that works ever takes, and short beside the
+/// How long a call may take that somebody waits for: beyond what a disk takes that is at work, and short beside the
 /// deadlines of readers.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 

@@ -10,13 +10,13 @@ use tokio::sync::Semaphore;
 use crate::executor;
 
 /// Reads of cached content.
-pub static CONTENT: Lane = Lane::new(16);
+pub static CONTENT: Lane = Lane::shared(16);
 
 /// Listings and writes of the catalogue.
-pub static CATALOGUE: Lane = Lane::new(12);
+pub static CATALOGUE: Lane = Lane::shared(12);
 
 /// Single interactions of the catalogue: apart from its listings, because most calls need one.
-pub static INTERACTIONS: Lane = Lane::new(8);
+pub static INTERACTIONS: Lane = Lane::shared(8);
 
 /// Threads for all lanes, and for what has none: parsing, mounting, a few tasks of which there is one each.
 pub const THREADS: usize = 16 + 12 + 8 + 28;
@@ -26,8 +26,14 @@ pub const THREADS: usize = 16 + 12 + 8 + 28;
 pub struct Lane(Semaphore);
 
 impl Lane {
-    const fn new(threads: usize) -> Self {
+    pub(crate) const fn new(threads: usize) -> Self {
         Self(Semaphore::const_new(threads))
+    }
+
+    /// One that all of this process share. Tests have runtimes of their own, which must not wait for each other: paused time
+    /// passes while they do.
+    const fn shared(threads: usize) -> Self {
+        Self::new(if cfg!(test) { 1000 } else { threads })
     }
 
     /// Runs `work` on a thread that may block, when there is one for it. Whoever stops waiting leaves the queue; work that was

@@ -197,7 +197,7 @@ impl Refresher {
     ) -> Result<Option<Arc<Known>>, RemoteError> {
         let demands = &self.shared.demands;
         if self.shared.settings.offline {
-            return demands.known(guid).await;
+            return demands.known(guid, deadline).await;
         }
         demands.find(guid, deadline).await
     }

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 use super::coverage::{Coverage, Span};
 use super::recent::Remembered;
 use super::{CatalogueError, Known, Listed, Listing, ingest, packed, schema};
-use crate::disk_watch::DiskWatch;
+use crate::disk_watch::{DiskCall, DiskWatch};
 use crate::model::{
     AgentId, ContentKey, Day, Direction, Guid, Interaction, NameTable, SearchFilter, TimeWindow,
 };
@@ -51,7 +51,7 @@ pub(super) struct Store {
     writer: Mutex<Connection>,
     idle: Mutex<Idle>,
     is_damaged: AtomicBool,
-    /// Looks for single interactions, which take a moment on a disk that answers.
+    /// Looks for single interactions, which take a moment on a disk that answers, and writes.
     watch: DiskWatch,
 }
 
@@ -106,9 +106,20 @@ impl Store {
         self.path.is_some()
     }
 
-    /// The looks for single interactions that are under way.
+    /// The looks for single interactions, and the writes, that are under way.
     pub(super) fn watch(&self) -> &DiskWatch {
         &self.watch
+    }
+
+    /// A look for a single interaction begins. In memory none waits for a disk: it may wait for a writer, which takes its
+    /// time on a busy machine.
+    fn looking(&self) -> Option<DiskCall<'_>> {
+        self.is_on_disk().then(|| self.watch.begin())
+    }
+
+    /// A write begins, by whoever needn't wait for another writer of this process any more.
+    pub(super) fn writing(&self) -> Option<DiskCall<'_>> {
+        self.is_on_disk().then(|| self.watch.begin_write())
     }
 
     /// The writer's connection.
@@ -183,7 +194,7 @@ impl Store {
 
     /// An interaction, and when it was last seen.
     pub(super) fn interaction(&self, guid: Guid) -> Result<Option<Remembered>, CatalogueError> {
-        let call = self.watch.begin();
+        let call = self.looking();
         let found = self.read(|connection| load(connection, guid));
         drop(call);
         let found = found?;
@@ -609,4 +620,18 @@ pub(super) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> 
     let micros: i64 = row.get(column)?;
     Timestamp::from_microsecond(micros)
         .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_in_a_file_can_wait_for_a_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let in_file = Store::open(&folder.path().join("catalogue.db")).unwrap();
+        assert!(in_file.looking().is_some() && in_file.writing().is_some());
+        let in_memory = Store::in_memory().unwrap();
+        assert!(in_memory.looking().is_none() && in_memory.writing().is_none());
+    }
 }

@@ -264,7 +264,7 @@ impl Parts {
             self.engine.shutdown().await;
             tokio::task::spawn_blocking(move || drop(self)).await
         });
-        tokio::time::timeout(time, ending).await.is_ok()
+        matches!(tokio::time::timeout(time, ending).await, Ok(Ok(Ok(()))))
     }
 }
 

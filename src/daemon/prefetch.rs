@@ -50,7 +50,13 @@ async fn run(
     let endings = Endings::new()
         .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
     let parts = Parts::assemble(&Arc::new(config), Purpose::Prefetch).await?;
-    let mut events = parts.prefetch(order).map_err(Failure::found)?;
+    let mut events = match parts.prefetch(order) {
+        Ok(events) => events,
+        Err(reason) => {
+            end(parts).await;
+            return Err(Failure::found(reason));
+        }
+    };
     tokio::select! {
         () = async {
             while let Some(event) = events.next().await {
@@ -60,8 +66,12 @@ async fn run(
         _ = endings.wait(|| parts.reload()) => {}
     }
     drop(events);
+    end(parts).await;
+    Ok(())
+}
+
+async fn end(parts: Parts) {
     if !parts.end(LAST_WRITES).await {
         warn!("not everything fetched could be written to the cache in time");
     }
-    Ok(())
 }

@@ -7,6 +7,8 @@
 //! - CAP_DAC_READ_SEARCH, only where a path leads through a directory that is closed to root without it;
 //! - CAP_NET_BIND_SERVICE, only for metrics at a port below 1024.
 //!
+//! The server that `demo` brings has threads already: they keep what they had, and serve samples to this machine only.
+//!
 //! Nothing is ever gained again (`no_new_privs`), unless an ordinary user's mount needs fusermount3 to be ended.
 
 use std::io::ErrorKind;
@@ -27,9 +29,16 @@ use crate::content;
 /// Ports below this are root's.
 const ORDINARY_PORTS: u16 = 1024;
 
-/// Gives up what `config` doesn't need. An ordinary user has nothing to give up. To be called while there is one thread.
+/// Gives up what `config` doesn't need. An ordinary user has nothing to give up. To be called while there is one thread
+/// that the mount is served by.
 pub(super) fn give_up(config: &Config, mounts: bool) {
-    let Ok(held) = capabilities(None) else { return };
+    let held = match capabilities(None) {
+        Ok(held) => held,
+        Err(error) => {
+            warn!(%error, "whether there are capabilities to give up can't be told");
+            return;
+        }
+    };
     if held.permitted.is_empty() && held.inheritable.is_empty() {
         return;
     }

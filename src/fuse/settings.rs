@@ -40,6 +40,12 @@ pub(super) fn negotiate(config: &mut KernelConfig, passthrough_depth: Option<u32
     let Some(depth) = passthrough_depth else {
         return false;
     };
-    config.set_max_stack_depth(depth).is_ok()
-        && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok()
+    let granted = config.set_max_stack_depth(depth).is_ok()
+        && config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok();
+    if !granted {
+        tracing::info!(
+            "the kernel offers no passthrough: cached files are read through the daemon"
+        );
+    }
+    granted
 }

@@ -3,7 +3,7 @@
 //! Pure and total: whatever types and keys come from outside, every item gets one name, every name is a
 //! safe path component of at most 255 bytes, and no two items share one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -76,6 +76,16 @@ impl NameTable {
             by_name,
             aliases,
         }
+    }
+
+    /// Names `items`, of which it isn't known whether they were named before: only if no two of them compete for a name, so
+    /// that it makes no difference which of them came first.
+    pub fn without_rivals(items: &[Item]) -> Option<Self> {
+        let alone: HashSet<_> = items
+            .iter()
+            .map(|item| free_name(item, |name| !RESERVED.contains(&name)))
+            .collect();
+        (alone.len() == items.len()).then(|| Self::assign(items, None))
     }
 
     /// A table made of what [`Self::entries`] gave, to be `previous` in [`Self::assign`].
@@ -267,6 +277,26 @@ mod tests {
         let after = NameTable::assign(&later, Some(&before));
         assert_eq!(after.name(1), Some("transcript.json"));
         assert_eq!(after.name(0), Some("transcript-transcript.json"));
+    }
+
+    #[test]
+    fn what_competes_for_a_name_is_named_only_by_who_knows_what_was_before() {
+        let alone = [
+            item("voicemail", "b", "audio/wav", Some(5)),
+            item("voicemail", "c", "application/json", Some(5)),
+            item("transcript", "x", "text/plain", Some(5)),
+        ];
+        let named = NameTable::without_rivals(&alone);
+        assert_eq!(named, Some(NameTable::assign(&alone, None)));
+        for rival in [
+            item("voicemail", "a", "audio/wav", Some(9)),
+            // Another one's plain name is this one's long one: its plain one is reserved.
+            item("transcript-x", "y", "text/plain", Some(9)),
+        ] {
+            let mut items = alone.to_vec();
+            items.push(rival);
+            assert_eq!(NameTable::without_rivals(&items), None);
+        }
     }
 
     #[test]

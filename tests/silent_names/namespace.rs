@@ -1,5 +1,5 @@
 //! A name server that never answers, for one daemon only: it runs in a mount namespace with files of its own in place of
-//! /etc/hosts and /etc/resolv.conf. Where it is mounted is shared with the rest of the machine.
+//! /etc/hosts, /etc/resolv.conf and /etc/nsswitch.conf. Where it is mounted is shared with the rest of the machine.
 
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,9 @@ const SILENT: &str = "127.77.77.77:53";
 
 /// Lookups last for minutes: whoever waits for one is found out.
 const RESOLVER: &str = "nameserver 127.77.77.77\noptions timeout:30 attempts:5\n";
+
+/// Some systems know what `localhost` is without either.
+const SOURCES: &str = "hosts: files dns\n";
 
 /// A place to mount in, where names can be made to lead nowhere.
 pub(crate) struct Names {
@@ -41,6 +44,7 @@ impl Names {
         };
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         std::fs::write(place.path().join("resolv.conf"), RESOLVER).unwrap();
+        std::fs::write(place.path().join("nsswitch.conf"), SOURCES).unwrap();
         let names = Self { place, socket };
         names.work();
         let shared = names.shared();
@@ -98,7 +102,9 @@ impl Names {
             // Only the root's mount stops telling others: what is mounted in the shared place is seen outside.
             .arg(
                 "mount --make-slave / && mount --bind \"$1/hosts\" /etc/hosts && \
-                 mount --bind \"$1/resolv.conf\" /etc/resolv.conf && shift && exec \"$@\"",
+                 mount --bind \"$1/resolv.conf\" /etc/resolv.conf && \
+                 if [ -e /etc/nsswitch.conf ]; then mount --bind \"$1/nsswitch.conf\" /etc/nsswitch.conf; fi && \
+                 shift && exec \"$@\"",
             )
             .arg("sh")
             .arg(self.place.path())

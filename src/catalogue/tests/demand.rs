@@ -242,6 +242,125 @@ async fn the_api_tells_while_the_disk_does_not_answer() {
     drop(call);
 }
 
+/// An interaction with these recordings.
+fn recorded(keys: &[&str]) -> Interaction {
+    let start = base() - SignedDuration::from_mins(60 * 24 * 40);
+    build(1, start, "inbound", &["7"], keys)
+}
+
+/// The key of the recording with the plain name.
+fn plainly_named(known: &Known) -> &str {
+    let place = known.names.resolve("callRecording.json").unwrap();
+    known.interaction.items[place].key.as_str()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_is_merely_busy_changes_no_names() {
+    let remote = FakeRemote::new([recorded(&["callRecording-2"])]);
+    let mount = Mount::new(&remote, settings());
+    mount.listed().await;
+    let known = mount.refresher.find(guid(1), soon()).await.unwrap();
+    assert_eq!(plainly_named(&known.unwrap()), "callRecording-2");
+    *mount.catalogue.recent() = Recent::new();
+    // It would have the plain name, had it come first.
+    remote.put(recorded(&["callRecording-1", "callRecording-2"]));
+
+    let (catalogue, (held, is_held)) = (mount.catalogue.clone(), std::sync::mpsc::channel());
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        let _writes = catalogue.writes();
+        held.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    is_held.recv().unwrap();
+    let reading = mount.refresher.reread(guid(1), soon());
+    let (known, ()) = futures::join!(reading, async {
+        while remote.reads() < 2 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(Duration::from_secs(20)).await;
+        release.send(()).unwrap();
+    });
+    writer.join().unwrap();
+    let known = known.unwrap().unwrap();
+    assert_eq!(known.interaction.items.len(), 2);
+    assert_eq!(plainly_named(&known), "callRecording-2");
+}
+
+#[tokio::test]
+async fn what_is_not_written_down_has_the_names_that_it_had_or_none() {
+    let remote = FakeRemote::new([recorded(&["callRecording-2"])]);
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::open(&folder.path().join("catalogue.db")).unwrap();
+    let mount = Mount::on(catalogue, &remote, settings(), base());
+    mount.listed().await;
+    mount.refresher.find(guid(1), soon()).await.unwrap();
+    remote.put(recorded(&["callRecording-1", "callRecording-2"]));
+    let reread = || mount.refresher.reread(guid(1), soon());
+    let set_writable = |writable: bool| {
+        let writer = mount.catalogue.store.writer();
+        writer.pragma_update(None, "query_only", !writable).unwrap();
+    };
+
+    // It can't be written, but what there is can be read.
+    set_writable(false);
+    *mount.catalogue.recent() = Recent::new();
+    let known = reread().await.unwrap().unwrap();
+    assert_eq!(plainly_named(&known), "callRecording-2");
+
+    // Nobody can tell how they were named, nor whether they were.
+    let hold = |catalogue: &Arc<Catalogue>| {
+        let (catalogue, (held, is_held)) = (catalogue.clone(), std::sync::mpsc::channel());
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            let _writes = catalogue.writes();
+            held.send(()).unwrap();
+            let _ = released.recv();
+        });
+        is_held.recv().unwrap();
+        release
+    };
+    let _held = hold(&mount.catalogue);
+    let _call = mount.catalogue.store.watch().begin_within(Duration::ZERO);
+    let start = base() - SignedDuration::from_mins(60 * 24 * 40);
+    remote.put(build(3, start, "inbound", &[], &["chat-1", "chat-2"]));
+    mount.refresher.find(guid(3), soon()).await.unwrap_err();
+    // What was shown before, can be.
+    let known = reread().await.unwrap().unwrap();
+    assert_eq!(plainly_named(&known), "callRecording-2");
+    // So can what competes with nobody.
+    remote.put(ago(2, 60 * 24 * 40));
+    let known = mount.refresher.find(guid(2), soon()).await.unwrap();
+    assert!(known.is_some());
+}
+
+#[tokio::test]
+async fn a_slow_disk_is_waited_for_when_the_api_can_not_tell() {
+    let remote = FakeRemote::new([ago(1, 5)]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    for offline in [false, true] {
+        let catalogue = Catalogue::open(&path).unwrap();
+        let settings = Settings {
+            offline,
+            ..settings()
+        };
+        let mount = Mount::on(catalogue, &remote, settings, base());
+        mount.listed().await;
+        *mount.catalogue.recent() = Recent::new();
+        let _call = mount.catalogue.store.watch().begin_within(Duration::ZERO);
+        let refused = RemoteError::Unauthorized {
+            reason: "invalid_client",
+        };
+        remote.fail(Some(refused));
+        let known = mount.refresher.find(guid(1), soon()).await.unwrap();
+        assert!(known.is_some(), "offline: {offline}");
+    }
+}
+
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
