@@ -71,6 +71,18 @@ enum Kept {
     Not(CatalogueError, Option<Option<Arc<Known>>>),
 }
 
+/// A question that is under way until this is dropped: one that broke down is no answer for ever.
+struct Question {
+    demands: Arc<Demands>,
+    guid: Guid,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        self.demands.asked().remove(&self.guid);
+    }
+}
+
 impl Demands {
     pub(super) fn new(
         remote: Arc<dyn Remote>,
@@ -192,9 +204,8 @@ impl Demands {
         }
         let demands = self.clone();
         let task = tokio::spawn(async move {
-            let answer = demands.answer(guid, deadline).await;
-            demands.asked().remove(&guid);
-            answer
+            let question = Question { demands, guid };
+            question.demands.answer(guid, deadline).await
         });
         let question = async move {
             task.await
@@ -427,6 +438,22 @@ mod tests {
         for number in [1, 2] {
             assert!(find(number).await.unwrap().is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn a_question_that_breaks_down_is_asked_anew() {
+        static LANE: Lane = Lane::new(1);
+        let on = on_disk(&LANE, &LANE);
+        let remote = on.remote.clone();
+        let broken = std::thread::spawn(move || {
+            let _account = remote.account.lock().unwrap();
+            panic!("on purpose");
+        });
+        broken.join().unwrap_err();
+        on.demands.ask(guid(1), soon()).await.unwrap_err();
+        on.remote.account.clear_poison();
+        on.remote.put(interaction(1, 5));
+        assert!(on.demands.ask(guid(1), soon()).await.unwrap().is_some());
     }
 
     #[tokio::test]
