@@ -2,12 +2,19 @@
 
 use std::fmt;
 
+/// The name of the runtime's threads. It starts one when more calls wait for the disk than ever before, and keeps those that
+/// are used now and then.
+const POOL: &str = "interactionfs";
+
 /// One look at a process.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) resident_kib: u64,
     pub(crate) descriptors: u64,
+    /// Threads but those of the runtime.
     pub(crate) threads: u64,
+    /// The runtime's threads: workers, and a pool for calls that may block.
+    pub(crate) pool: u64,
 }
 
 /// Looks at a process; `None` if it is gone.
@@ -17,10 +24,20 @@ pub(crate) fn of(pid: u32) -> Option<Usage> {
         let line = status.lines().find(|line| line.starts_with(name))?;
         line.split_whitespace().nth(1)?.parse().ok()
     };
+    let is_in_pool = |thread: std::io::Result<std::fs::DirEntry>| {
+        let name = std::fs::read_to_string(thread.ok()?.path().join("comm")).ok()?;
+        Some(name.trim_end() == POOL)
+    };
+    let threads: Vec<bool> = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .ok()?
+        .filter_map(is_in_pool)
+        .collect();
+    let pool = threads.iter().filter(|&&is_in_pool| is_in_pool).count();
     Some(Usage {
         resident_kib: field("VmRSS:")?,
         descriptors: std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
-        threads: field("Threads:")?,
+        threads: (threads.len() - pool) as u64,
+        pool: pool as u64,
     })
 }
 
@@ -50,6 +67,7 @@ fn mean(looks: &[Usage]) -> Usage {
         resident_kib: mean(|usage| usage.resident_kib),
         descriptors: mean(|usage| usage.descriptors),
         threads: mean(|usage| usage.threads),
+        pool: mean(|usage| usage.pool),
     }
 }
 
@@ -57,8 +75,8 @@ impl fmt::Display for Usage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} KiB resident, {} descriptors, {} threads",
-            self.resident_kib, self.descriptors, self.threads
+            "{} KiB resident, {} descriptors, {} threads and {} of the runtime's",
+            self.resident_kib, self.descriptors, self.threads, self.pool
         )
     }
 }
