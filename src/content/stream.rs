@@ -103,11 +103,8 @@ impl Task {
             match self.accept(request.start, &head, resumes).await? {
                 Reception::Accepted => {}
                 Reception::Doubted => continue,
-                Reception::Useless => {
-                    self.pause_before_retry(RemoteError::Protocol(
-                        "its version changes with every answer",
-                    ))
-                    .await?;
+                Reception::Useless(why) => {
+                    self.pause_before_retry(RemoteError::Protocol(why)).await?;
                     continue;
                 }
             }

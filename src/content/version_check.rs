@@ -46,6 +46,8 @@ pub(super) enum Verdict {
     Resized,
     /// The version is the same, but of another length than is known, which only one answer has said so far.
     Doubted,
+    /// The version is the same, and has bytes: an answer that says it is empty is wrong.
+    Refuted,
     /// The version is the same, and the validator that changed is worth nothing.
     Same,
 }

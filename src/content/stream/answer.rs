@@ -13,6 +13,10 @@ use crate::remote::{RemoteError, Validator};
 /// The most bytes that are read and thrown away because a server ignores ranges.
 const LARGEST_DISCARD: u64 = 64 << 20;
 
+/// Whatever gives an empty answer by mistake may well do so twice running: that is never believed of a version that, by its
+/// metadata, is the same and was not empty.
+const EMPTY: &str = "an empty answer for a file that has bytes";
+
 /// What an answer's head says.
 pub(super) struct Head {
     pub(super) start: u64,
@@ -25,8 +29,8 @@ pub(super) struct Head {
 pub(super) enum Reception {
     /// Its bytes are the version's.
     Accepted,
-    /// It can't be used: ask again.
-    Useless,
+    /// It can't be used, for this reason: ask again.
+    Useless(&'static str),
     /// It says that the file has another length than it should have: ask again at once, to hear it twice.
     Doubted,
 }
@@ -54,8 +58,14 @@ impl Task {
                 if self.object.lock().size.is_none() {
                     self.object.learn(total);
                 } else {
-                    if self.settle(differs, Some(total)).await? == Verdict::Doubted {
-                        return Ok(ControlFlow::Continue(()));
+                    match self.settle(differs, Some(total)).await? {
+                        Verdict::Doubted => return Ok(ControlFlow::Continue(())),
+                        Verdict::Refuted => {
+                            self.pause_before_retry(RemoteError::Protocol(EMPTY))
+                                .await?;
+                            return Ok(ControlFlow::Continue(()));
+                        }
+                        _ => {}
                     }
                 }
                 Ok(ControlFlow::Break(()))
@@ -108,8 +118,11 @@ impl Task {
             };
             match self.settle(difference, answer.total).await? {
                 Verdict::Doubted => return Ok(Reception::Doubted),
+                Verdict::Refuted => return Ok(Reception::Useless(EMPTY)),
                 // The changed validator made the server send all: ask again without it.
-                Verdict::Same if answer.start < asked => return Ok(Reception::Useless),
+                Verdict::Same if answer.start < asked => {
+                    return Ok(Reception::Useless("its version changes with every answer"));
+                }
                 _ => {}
             }
         }
@@ -163,6 +176,7 @@ impl Task {
                 object.become_stale();
                 Err(ContentError::Stale)
             }
+            (Verdict::Resized, Some(0)) => Ok(Verdict::Refuted),
             (Verdict::Resized, Some(total)) if self.doubts(total) => Ok(Verdict::Doubted),
             (Verdict::Resized, Some(total)) => {
                 object.resize(total, self.number);

@@ -269,6 +269,27 @@ async fn one_answer_of_another_length_does_not_move_the_end_of_the_file() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_that_are_empty_by_mistake_never_empty_a_file() {
+    for (says_total, listed) in [(true, true), (false, true), (true, false)] {
+        let size = 6 * MIB;
+        let fake = Arc::new(Fake::of_size(size));
+        fake.change(|served| {
+            served.says_total = says_total;
+            served.listed = listed.then_some(size);
+        });
+        let engine = engine(&fake, 64 * MIB, None);
+        let object = object(&engine, &fake);
+        let cursor = object.cursor();
+        assert_eq!(read(&cursor, 1, MIB, 4096).await, 4096);
+        for _ in 0..3 {
+            fake.fault(Fault::Resized(0));
+        }
+        assert_eq!(read(&cursor, 1, 0, size + 5).await, size);
+        assert_eq!(object.size(), Some(size));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_file_is_empty_after_one_request() {
     let fake = Arc::new(Fake::of_size(0));
     let engine = engine(&fake, 64 * MIB, None);
