@@ -66,9 +66,9 @@ struct Task {
     good: u64,
     meter: Meter,
     has_split: bool,
-    /// A length other than the one known, of which the latest answer spoke. Not the object's: answers that lie alike may
-    /// be long apart, and true ones between them.
-    other_size: Option<u64>,
+    /// A length other than the one known, and how many answers running have spoken of it. Not the object's: answers that lie
+    /// alike may be long apart, and true ones between them.
+    other_size: Option<(u64, u32)>,
 }
 
 impl Task {
