@@ -236,19 +236,6 @@ impl FileSystem {
         if let Some(known) = self.interactions.remembered(guid) {
             return Ok(Some(known));
         }
-        let interactions = Arc::clone(&self.interactions);
-        let looking = blocking(&lane::INTERACTIONS, move || {
-            Ok(interactions.interaction(guid)?)
-        });
-        let stored = tokio::select! {
-            biased;
-            // Without the disk, the API can tell.
-            () = self.interactions.stuck() => None,
-            stored = looking => stored?,
-        };
-        if stored.is_some() {
-            return Ok(stored);
-        }
         match self.interactions.find(guid, deadline).await {
             Ok(found) => Ok(found),
             Err(error) => match error.into() {

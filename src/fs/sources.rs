@@ -26,10 +26,6 @@ pub trait Interactions: Send + Sync + 'static {
     /// # Errors
     /// When the database can't be read.
     fn interaction(&self, guid: Guid) -> Result<Option<Arc<Known>>, CatalogueError>;
-    /// [`Catalogue::stuck`].
-    fn stuck(&self) -> BoxFuture<'_, ()> {
-        futures::future::pending().boxed()
-    }
     /// [`Catalogue::page`]. May read the disk.
     ///
     /// # Errors
@@ -137,10 +133,6 @@ impl Interactions for CatalogueInteractions {
 
     fn interaction(&self, guid: Guid) -> Result<Option<Arc<Known>>, CatalogueError> {
         self.catalogue.interaction(guid)
-    }
-
-    fn stuck(&self) -> BoxFuture<'_, ()> {
-        self.catalogue.stuck().boxed()
     }
 
     fn page(
