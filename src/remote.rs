@@ -124,11 +124,28 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Whether both have one of a kind, and not the same.
-    pub fn contradicts(&self, other: &Self) -> bool {
-        let differ = |a: &Option<Box<str>>, b: &Option<Box<str>>| matches!((a, b), (Some(a), Some(b)) if a != b);
-        differ(&self.etag, &other.etag) || differ(&self.last_modified, &other.last_modified)
+    /// Whether both have an ETag, and not the same.
+    pub fn differs_in_etag(&self, other: &Self) -> bool {
+        differ(self.etag.as_deref(), other.etag.as_deref())
     }
+
+    /// Whether both have a `Last-Modified`, and not the same.
+    pub fn differs_in_last_modified(&self, other: &Self) -> bool {
+        differ(
+            self.last_modified.as_deref(),
+            other.last_modified.as_deref(),
+        )
+    }
+
+    /// Whether they can't be of the same bytes, if each of them means something.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        self.differs_in_etag(other) || self.differs_in_last_modified(other)
+    }
+}
+
+/// What an answer lacks is no difference.
+fn differ(a: Option<&str>, b: Option<&str>) -> bool {
+    matches!((a, b), (Some(a), Some(b)) if a != b)
 }
 
 /// The head of a content answer, checked against the request, and the body behind it.

@@ -107,17 +107,10 @@ impl Pinned {
         total: Option<u64>,
         size: Option<u64>,
     ) -> Difference {
-        fn differ(a: Option<&str>, b: Option<&str>) -> bool {
-            matches!((a, b), (Some(a), Some(b)) if a != b)
-        }
         Difference {
-            etag: !self.etag_is_useless
-                && differ(self.validator.etag.as_deref(), answer.etag.as_deref()),
+            etag: !self.etag_is_useless && self.validator.differs_in_etag(answer),
             last_modified: !self.last_modified_is_useless
-                && differ(
-                    self.validator.last_modified.as_deref(),
-                    answer.last_modified.as_deref(),
-                ),
+                && self.validator.differs_in_last_modified(answer),
             length: matches!((total, size), (Some(total), Some(size)) if total != size),
         }
     }
