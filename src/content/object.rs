@@ -143,17 +143,6 @@ impl Object {
         }
     }
 
-    /// Sees to it that all blocks are held, or were, as far as memory alone can hold them.
-    pub(super) async fn whole_within(self: &Arc<Self>, terms: &Terms) -> Result<(), ContentError> {
-        let size = self.size_within(terms).await?;
-        for index in 0..block::count_of(size) {
-            if !self.has(index) && self.block(index, size, None, terms).await?.is_none() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Whether a block is in either tier.
     pub(super) fn has(&self, index: u64) -> bool {
         self.shared.memory.contains(self.place, index) || self.disk_contains(index)

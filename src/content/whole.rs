@@ -49,13 +49,14 @@ impl Object {
             object: self,
             is_over: false,
         };
-        let outcome = self.all_for_later(&terms).await;
+        let outcome = self.whole_within(&terms).await;
         guard.is_over = true;
         outcome
     }
 
-    /// As readers have it, but a disk that doesn't answer is waited for: whatever is on it would be fetched again.
-    async fn all_for_later(self: &Arc<Self>, terms: &Terms) -> Result<(), ContentError> {
+    /// Sees to it that all blocks are held, or were, as far as memory alone can hold them. Nobody waits for them yet, so a disk
+    /// that doesn't answer is waited for: whatever is on it would be fetched again.
+    pub(super) async fn whole_within(self: &Arc<Self>, terms: &Terms) -> Result<(), ContentError> {
         let late = |_| ContentError::DeadlinePassed;
         let disk_answers = || tokio::time::timeout_at(terms.deadline, self.shared.disk_answers());
         disk_answers().await.map_err(late)?;
