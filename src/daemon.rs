@@ -79,7 +79,7 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
     let mounted = match mount(&parts, &config, endings.trigger(Ending::Panic)).await {
         Ok(mounted) => mounted,
         Err(failure) => {
-            end(parts).await;
+            parts.end(LAST_WRITES).await;
             return Err(failure);
         }
     };
@@ -108,7 +108,7 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
     if let Err(error) = mounted.unmount() {
         warn!(%error, "it could not be unmounted: 'interactionfs unmount' may");
     }
-    end(parts).await;
+    parts.end(LAST_WRITES).await;
     if let Some(control) = control {
         // Its socket is removed as it is dropped.
         control.abort();
@@ -119,12 +119,6 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
             "a defect in interactionfs ended the mount; please report it with the log",
         )),
         Ending::Signal | Ending::Asked | Ending::Unmounted => Ok(()),
-    }
-}
-
-async fn end(parts: Parts) {
-    if !parts.end(LAST_WRITES).await {
-        warn!("not everything fetched could be written to the cache in time");
     }
 }
 

@@ -253,9 +253,9 @@ impl Parts {
         });
     }
 
-    /// Writes what has to outlive the process and closes all, within `time`; whether that was done in time. What a disk
+    /// Writes what has to outlive the process and closes all, within `time`. What a disk
     /// that doesn't answer keeps from it is left: closing waits for the disk, too, so no caller does that itself.
-    pub(super) async fn end(self, time: Duration) -> bool {
+    pub(super) async fn end(self, time: Duration) {
         let ending = tokio::spawn(async move {
             for task in [&self.sweep, &self.snapshots].into_iter().flatten() {
                 task.abort();
@@ -264,7 +264,9 @@ impl Parts {
             self.engine.shutdown().await;
             tokio::task::spawn_blocking(move || drop(self)).await
         });
-        matches!(tokio::time::timeout(time, ending).await, Ok(Ok(Ok(()))))
+        if !matches!(tokio::time::timeout(time, ending).await, Ok(Ok(Ok(())))) {
+            warn!("not everything fetched could be written to the cache in time");
+        }
     }
 }
 

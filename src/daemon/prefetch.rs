@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use tracing::warn;
 
 use super::ending::Endings;
 use super::parts::{Parts, Purpose};
@@ -53,7 +52,7 @@ async fn run(
     let mut events = match parts.prefetch(order) {
         Ok(events) => events,
         Err(reason) => {
-            end(parts).await;
+            parts.end(LAST_WRITES).await;
             return Err(Failure::found(reason));
         }
     };
@@ -66,12 +65,6 @@ async fn run(
         _ = endings.wait(|| parts.reload()) => {}
     }
     drop(events);
-    end(parts).await;
+    parts.end(LAST_WRITES).await;
     Ok(())
-}
-
-async fn end(parts: Parts) {
-    if !parts.end(LAST_WRITES).await {
-        warn!("not everything fetched could be written to the cache in time");
-    }
 }
