@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::coverage::Coverage;
 use super::packed::pack;
-use super::store::{
+use super::store::query::{
     DirectionColumn, NO_AGENT, filter_key, load, micros, searches, time, write_names,
 };
 use super::{Change, Known};

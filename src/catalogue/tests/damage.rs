@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::store::ahead;
+use super::store::query::ahead;
 use super::*;
 
 /// A catalogue with one interaction, changed behind its back.

@@ -411,9 +411,9 @@ fn a_statement_is_planned_once_whatever_is_bound_to_it() {
     let reader = schema::open_reader(&path).unwrap();
     for connection in [&reader, &*catalogue.store.writer()] {
         for n in 1..4 {
-            assert!(store::load(connection, guid(n)).unwrap().is_none());
+            assert!(store::query::load(connection, guid(n)).unwrap().is_none());
         }
-        let statement = connection.prepare_cached(store::LOAD).unwrap();
+        let statement = connection.prepare_cached(store::query::LOAD).unwrap();
         assert_eq!(statement.get_status(StatementStatus::Run), 3);
         assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
