@@ -6,5 +6,6 @@ mod fake;
 mod fuzz;
 mod model;
 mod random;
+mod stuck;
 mod versions;
 mod whole;

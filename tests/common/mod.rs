@@ -11,7 +11,9 @@
     reason = "a test fails by panicking, and says what it skips"
 )]
 
+use std::fs::OpenOptions;
 use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -483,4 +485,20 @@ pub(crate) fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
 
 fn read_text(path: &Path) -> String {
     String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+}
+
+/// Reads all of a file past the kernel's own pages.
+pub(crate) fn direct(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(path)?;
+    let mut bytes = Vec::new();
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read_at(&mut piece, bytes.len() as u64)? {
+            0 => return Ok(bytes),
+            length => bytes.extend_from_slice(&piece[..length]),
+        }
+    }
 }

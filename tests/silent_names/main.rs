@@ -8,35 +8,15 @@
 mod common;
 mod namespace;
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::{MountBuilder, Server, can_mount, eventually, is_mounted, wait_for_exit};
+use common::{MountBuilder, Server, can_mount, direct, eventually, is_mounted, wait_for_exit};
 use interactionfs::emulator::GeneratedSpec;
 use namespace::Names;
 use rustix::process::Signal;
 
 /// Far beyond the deadlines that are set here, and far below what a lookup takes.
 const HUNG: Duration = Duration::from_secs(60);
-
-/// Reads all of a file past the kernel's own pages.
-fn direct(path: &Path) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(path)?;
-    let mut bytes = Vec::new();
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match file.read_at(&mut piece, bytes.len() as u64)? {
-            0 => return Ok(bytes),
-            length => bytes.extend_from_slice(&piece[..length]),
-        }
-    }
-}
 
 #[test]
 fn a_name_server_that_never_answers_holds_up_nothing() {

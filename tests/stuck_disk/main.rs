@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::{Mount, MountBuilder, PATIENCE, Server, can_mount, eventually, is_mounted};
+use common::{Mount, MountBuilder, PATIENCE, Server, can_mount, direct, eventually, is_mounted};
 use disk::Disk;
 use interactionfs::emulator::GeneratedSpec;
 use rustix::process::Signal;
@@ -47,22 +47,6 @@ fn ends<T: Send>(what: &str, work: impl FnOnce() -> T + Send) -> T {
     let took = began.elapsed();
     assert!(took < PATIENCE, "{what} took {took:?}");
     outcome
-}
-
-/// Reads all of a file past the kernel's own pages.
-fn direct(path: &Path) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_DIRECT)
-        .open(path)?;
-    let mut bytes = Vec::new();
-    let mut piece = vec![0; 1 << 20];
-    loop {
-        match file.read_at(&mut piece, bytes.len() as u64)? {
-            0 => return Ok(bytes),
-            length => bytes.extend_from_slice(&piece[..length]),
-        }
-    }
 }
 
 /// Reads the first piece of a file past the kernel's own pages.
