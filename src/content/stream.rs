@@ -246,11 +246,7 @@ impl Task {
                     self.write_what_came_before_the_size(at).await;
                 }
                 Some(size) if size != at => {
-                    let differs = Difference {
-                        length: true,
-                        ..Default::default()
-                    };
-                    self.settle(differs, Some(at)).await?;
+                    self.settle(Difference::of_length(), Some(at)).await?;
                 }
                 Some(_) => self.other_size = None,
             }

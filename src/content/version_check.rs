@@ -63,6 +63,14 @@ impl EtagTrust {
 }
 
 impl Difference {
+    /// In the length only.
+    pub(super) fn of_length() -> Self {
+        Self {
+            length: true,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_none(self) -> bool {
         self == Self::default()
     }

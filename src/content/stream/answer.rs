@@ -52,11 +52,8 @@ impl Task {
                 Err(ContentError::Stale)
             }
             RemoteError::PastEnd { total: Some(total) } => {
-                let differs = Difference {
-                    length: self.object.lock().size != Some(total),
-                    ..Default::default()
-                };
-                if differs.is_none() {
+                let differs = Difference::of_length();
+                if self.object.lock().size == Some(total) {
                     return Err(RemoteError::Protocol("416 to a range within the file").into());
                 }
                 if self.object.lock().size.is_none() {
@@ -147,6 +144,11 @@ impl Task {
         difference: Difference,
         total: Option<u64>,
     ) -> Result<Verdict, ContentError> {
+        if difference == Difference::of_length()
+            && total.is_some_and(|total| self.says_again(total))
+        {
+            return Ok(Verdict::Doubted);
+        }
         let object = Arc::clone(&self.object);
         let _one_at_a_time = object.settling.lock().await;
         if object.lock().is_stale {
@@ -197,11 +199,23 @@ impl Task {
         if known.is_none_or(|size| total == size) {
             return false;
         }
-        let before = match self.other_size {
+        let times = self.times(total) + 1;
+        self.other_size = Some((total, times));
+        times < BELIEVED
+    }
+
+    /// Whether a length is said again, though not often enough to be believed: the metadata was read when it was said first,
+    /// and will be when it is believed.
+    fn says_again(&mut self, total: u64) -> bool {
+        let before = self.times(total);
+        before > 0 && before + 1 < BELIEVED && self.doubts(total)
+    }
+
+    /// How many answers running have spoken of this length, which is not the one known.
+    fn times(&self, total: u64) -> u32 {
+        match self.other_size {
             Some((size, times)) if size == total => times,
             _ => 0,
-        };
-        self.other_size = Some((total, before + 1));
-        before + 1 < BELIEVED
+        }
     }
 }

@@ -266,6 +266,10 @@ async fn two_answers_of_another_length_do_not_move_the_end_of_the_file() {
             );
             assert_eq!(object.size(), Some(size));
             assert_eq!(fake.requests(), 3);
+            if wrong > 0 {
+                let reads = *fake.metadata_reads.lock().unwrap();
+                assert_eq!(reads, 1, "what the first one made it ask holds for both");
+            }
         }
     }
 }
