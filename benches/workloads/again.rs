@@ -69,9 +69,9 @@ impl Bench {
         }
         narrow(&mount.root());
         let native = largest_file(mount.cache());
-        let memory = Ceiling::mount(Source::memory(), file.size);
-        let disk =
-            File::open(&native).and_then(|native| Ceiling::mount(Source::File(native), file.size));
+        let memory = Ceiling::mount(Source::memory(), file.size, 1);
+        let disk = File::open(&native)
+            .and_then(|native| Ceiling::mount(Source::File(native), file.size, 1));
         let (Ok(memory), Ok(disk)) = (memory, disk) else {
             return println!("W8u the FUSE ceiling can't be mounted");
         };

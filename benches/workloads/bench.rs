@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::ceiling::{Ceiling, Source};
 use super::common::{Mount, MountBuilder, Server};
 use super::corpus::{LOCAL, Wire};
 use super::job;
@@ -35,6 +36,8 @@ pub(crate) struct Bench {
 /// Who does a workload.
 enum Subject {
     Raw,
+    /// The kernel's part of it: files as large, whose bytes are there already.
+    Ceiling,
     Baseline(PathBuf),
     Ours,
     Peer(Peer),
@@ -90,6 +93,7 @@ impl Bench {
 
     fn subjects(&self, workload: &Workload) -> impl Iterator<Item = Subject> {
         let raw = workload.raw.is_some().then_some(Subject::Raw);
+        let ceiling = workload.has_ceiling.then_some(Subject::Ceiling);
         // A peer knows no pace.
         let peers = if workload.options.is_empty() {
             self.peers.clone()
@@ -97,6 +101,7 @@ impl Bench {
             Vec::new()
         };
         raw.into_iter()
+            .chain(ceiling)
             .chain(peers.into_iter().map(Subject::Peer))
             .chain(self.baseline.clone().map(Subject::Baseline))
             .chain([Subject::Ours])
@@ -116,6 +121,7 @@ impl Bench {
         self.server.api().log().clear();
         let mounted: Result<Box<dyn Mounted>, Failed> = match subject {
             Subject::Raw => return (self.raw(workload), None),
+            Subject::Ceiling => return (self.ceiling(workload), None),
             Subject::Ours => self.mount(workload, None),
             Subject::Baseline(program) => self.mount(workload, Some(program)),
             Subject::Peer(peer) => self.mount_peer(workload, peer),
@@ -148,6 +154,13 @@ impl Bench {
             client.read(asks);
             Ok(Vec::new())
         })
+    }
+
+    fn ceiling(&self, workload: &Workload) -> Result<Measured, Failed> {
+        let sizes = workload.files.iter().map(|file| file.size);
+        let size = sizes.max().unwrap_or(0);
+        let ceiling = Ceiling::mount(Source::memory(), size, workload.files.len() as u64)?;
+        counted(&self.server, || Ok((workload.job)(&ceiling.files())?))
     }
 
     fn twice(
@@ -284,6 +297,7 @@ impl Subject {
     fn name(&self) -> &str {
         match self {
             Self::Raw => "raw HTTP",
+            Self::Ceiling => "FUSE ceiling, from memory",
             Self::Baseline(_) => "baseline",
             Self::Ours => "interactionfs",
             Self::Peer(peer) => peer.name,

@@ -29,28 +29,41 @@ impl Source {
     }
 }
 
-/// A mount with one file.
+/// A mount of files that are alike.
 pub(crate) struct Ceiling {
     session: Option<BackgroundSession>,
     directory: TempDir,
+    count: u64,
 }
 
 impl Ceiling {
-    /// Mounts a file of this size, as an ordinary user would: with the readahead window that the kernel gives.
-    pub(crate) fn mount(source: Source, size: u64) -> std::io::Result<Self> {
+    /// Mounts so many files of this size, as an ordinary user would: with the readahead window that the kernel gives.
+    pub(crate) fn mount(source: Source, size: u64, count: u64) -> std::io::Result<Self> {
         let directory = TempDir::new()?;
         let mut config = Config::default();
         config.mount_options = vec![MountOption::RO];
         config.n_threads = Some(2);
-        let session = Session::new(OneFile { source, size }, directory.path(), &config)?.spawn()?;
+        let files = Alike {
+            source,
+            size,
+            count,
+        };
+        let session = Session::new(files, directory.path(), &config)?.spawn()?;
         Ok(Self {
             session: Some(session),
             directory,
+            count,
         })
     }
 
     pub(crate) fn file(&self) -> PathBuf {
-        self.directory.path().join("file")
+        self.directory.path().join("0")
+    }
+
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        (0..self.count)
+            .map(|number| self.directory.path().join(number.to_string()))
+            .collect()
     }
 }
 
@@ -63,15 +76,16 @@ impl Drop for Ceiling {
     }
 }
 
-struct OneFile {
+/// Their names are numbers from 0, their inodes' numbers follow the root's.
+struct Alike {
     source: Source,
     size: u64,
+    count: u64,
 }
 
-const FILE: INodeNo = INodeNo(2);
 const FOR_LONG: Duration = Duration::from_secs(3600);
 
-impl OneFile {
+impl Alike {
     fn attributes(&self, number: INodeNo) -> FileAttr {
         let is_root = number == INodeNo::ROOT;
         FileAttr {
@@ -98,7 +112,7 @@ impl OneFile {
     }
 }
 
-impl Filesystem for OneFile {
+impl Filesystem for Alike {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
         // As large a READ, and as many in flight, as ours asks for.
         let _ = config.set_max_write(128 << 10);
@@ -107,10 +121,13 @@ impl Filesystem for OneFile {
     }
 
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        if name == "file" {
-            reply.entry(&FOR_LONG, &self.attributes(FILE), Generation(0));
-        } else {
-            reply.error(Errno::ENOENT);
+        let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
+        match number.filter(|&number| number < self.count) {
+            Some(number) => {
+                let inode = INodeNo(INodeNo::ROOT.0 + 1 + number);
+                reply.entry(&FOR_LONG, &self.attributes(inode), Generation(0));
+            }
+            None => reply.error(Errno::ENOENT),
         }
     }
 

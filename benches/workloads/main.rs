@@ -42,14 +42,15 @@ use bench::Bench;
 use common::{Server, can_mount};
 use corpus::{Corpus, MIB};
 
-const WORKLOADS: [&str; 15] = [
-    "W1", "W1b", "W8", "W2", "W3", "W3n", "W3m", "W4", "W5", "W6", "W6t", "W6n", "W7", "W7s", "P64",
+const WORKLOADS: [&str; 16] = [
+    "W1", "W1b", "W8", "W2", "W3", "W3n", "W3m", "W4", "W5", "W6", "W6t", "W6n", "W7", "W7s",
+    "P64", "P64n",
 ];
 
 const USAGE: &str = "\
 cargo bench --bench workloads -- [WORKLOAD…] [--rounds=3] [--no-peers] [--list-peers] [--requests]
 
-WORKLOAD     W1 W1b W8 W2 W3 W3n W3m W4 W5 W6 W6t W6n W7 W7s P64; all if none is named
+WORKLOAD     W1 W1b W8 W2 W3 W3n W3m W4 W5 W6 W6t W6n W7 W7s P64 P64n; all if none is named
 --rounds=N   do each so often, and show the best
 --no-peers   without rclone and httpdirfs, which take most of the time
 --list-peers let them list everything before they are measured, as interactionfs has; else their mounts are fresh

@@ -26,6 +26,8 @@ pub(crate) struct Workload {
     pub(crate) ideal: u64,
     /// The same by plain HTTP, on so many connections.
     pub(crate) raw: Option<(usize, Vec<Ask>)>,
+    /// Whether the FUSE ceiling is measured beside, for files that are alike.
+    pub(crate) has_ceiling: bool,
     pub(crate) limits: Vec<Limit>,
 }
 
@@ -38,7 +40,7 @@ pub(crate) fn all(corpus: &Corpus) -> Vec<Workload> {
     all.extend(walks(corpus));
     all.extend(random(corpus));
     all.extend(parallel(corpus));
-    all.push(many_readers(corpus));
+    all.extend(many_readers(corpus));
     all
 }
 
@@ -55,6 +57,7 @@ fn whole(name: &'static str, title: &'static str, files: Vec<Listed>, at_once: u
         read: files.iter().map(|file| file.size).sum(),
         ideal: files.len() as u64,
         raw: Some((at_once, whole_asks(&files))),
+        has_ceiling: false,
         limits: Vec::new(),
         files,
     }
@@ -220,14 +223,17 @@ fn parallel(corpus: &Corpus) -> Vec<Workload> {
     vec![idle, scarce]
 }
 
-fn many_readers(corpus: &Corpus) -> Workload {
-    Workload {
+fn many_readers(corpus: &Corpus) -> Vec<Workload> {
+    let files = corpus.recordings(10 * MIB, 64);
+    let near = Workload {
+        has_ceiling: true,
         limits: vec![Requests(128), Raw(1.3), Slowest(3.0)],
-        ..whole(
-            "P64",
-            "64 readers of 64 files of 10 MiB",
-            corpus.recordings(10 * MIB, 64),
-            16,
-        )
-    }
+        ..whole("P64", "64 readers of 64 files of 10 MiB", files.clone(), 16)
+    };
+    let middle = Workload {
+        wire: MIDDLE,
+        limits: vec![Requests(128), Raw(1.3), Slowest(3.0)],
+        ..whole("P64n", "the same at 50 MB/s a connection", files, 16)
+    };
+    vec![near, middle]
 }
