@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::rules::{GrantLog, Record};
+use super::rules::{GrantLog, PAUSE_MAX, Record};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"ifspace1");
 /// Words in the header.
@@ -24,7 +24,7 @@ const RING_OFFSET: u64 = 4096;
 /// Slots in the ring: more than the highest limit. The file is sparse until they are used.
 const SLOTS: u64 = 1 << 17;
 /// No time in the file can be further ahead than the longest pause, in µs; a grant not even a second.
-const AHEAD_MAX: u64 = 1_000_000_000;
+const AHEAD_MAX: u64 = PAUSE_MAX + 1_000_000;
 const GRANT_AHEAD_MAX: u64 = 1_000_000;
 
 /// The open pace file.

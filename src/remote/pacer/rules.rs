@@ -20,7 +20,7 @@ const LIMIT_MIN: u32 = 10;
 const BUNCH: u64 = 5_000;
 
 /// The longest pause that a `Retry-After` can demand, in µs: a day. Longer ones are taken for this long.
-const PAUSE_MAX: u64 = 86_400_000_000;
+pub(super) const PAUSE_MAX: u64 = 86_400_000_000;
 
 /// The shortest pause after a 429, in µs, also when it says 0.
 const PAUSE_MIN: u64 = 200_000;

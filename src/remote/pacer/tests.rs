@@ -56,7 +56,7 @@ async fn a_429_of_one_process_pauses_the_other() {
     let one = Pacer::new(150, Some(path.clone())).unwrap();
     let other = Pacer::new(150, Some(path)).unwrap();
     let permit = one.acquire(Class::Reader, soon()).await.unwrap();
-    one.throttled(permit, Some(Duration::from_secs(600)));
+    one.throttled(permit, Some(Duration::from_micros(rules::PAUSE_MAX)));
     // Served by the same thread after the 429 was taken note of.
     let refused = one.acquire(Class::Reader, soon()).await;
     assert_eq!(refused.unwrap_err(), RemoteError::NoBudget);
