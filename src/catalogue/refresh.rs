@@ -3,6 +3,7 @@
 //! One task looks at the schedule, begins what is due, and sleeps until more is. Searches are tasks of
 //! their own. All of them end with the last [`Refresher`].
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -348,17 +349,15 @@ impl Shared {
         }
     }
 
-    async fn search(self: Arc<Self>, search: Search) -> (Search, Result<usize, WalkError>) {
+    async fn search(self: Arc<Self>, search: Search) -> Result<usize, WalkError> {
         let urgency = {
             let shared = self.clone();
             move || shared.urgency(&search)
         };
         let page_came = || self.changed();
-        let result = self
-            .searcher
+        self.searcher
             .search(&search.window, search.purpose, &urgency, &page_came)
-            .await;
-        (search, result)
+            .await
     }
 
     /// Takes the end of a search into the state, so that readers see it at once.
@@ -390,13 +389,15 @@ impl Shared {
 
 async fn run(shared: Arc<Shared>) {
     let mut searches = JoinSet::new();
+    let mut under_way = HashMap::new();
     loop {
         let now = shared.now();
         match shared.plan(&now).await {
             Ok(plan) => {
                 let begun = shared.state().begin(plan, &now);
                 for search in begun {
-                    searches.spawn(shared.clone().search(search));
+                    let task = searches.spawn(shared.clone().search(search));
+                    under_way.insert(task.id(), search);
                 }
             }
             Err(error) => {
@@ -416,12 +417,12 @@ async fn run(shared: Arc<Shared>) {
         tokio::select! {
             () = tokio::time::sleep(sleep) => {}
             () = shared.kick.notified() => {}
-            Some(ended) = searches.join_next(), if !searches.is_empty() => {
-                match ended {
-                    Ok((search, result)) => shared.ended(&search, result).await,
-                    // A search that broke down can't say which one it was.
-                    Err(_) if searches.is_empty() => shared.state().none_runs(),
-                    Err(_) => {}
+            Some(ended) = searches.join_next_with_id(), if !searches.is_empty() => {
+                let (task, result) = ended.unwrap_or_else(|error| {
+                    (error.id(), Err(CatalogueError("a search broke down".into()).into()))
+                });
+                if let Some(search) = under_way.remove(&task) {
+                    shared.ended(&search, result).await;
                 }
             }
         }

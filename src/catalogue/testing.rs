@@ -124,6 +124,8 @@ pub(super) struct FakeRemote {
     pub(super) account: Mutex<Account>,
     /// While set, answers wait for a permit.
     pub(super) gate: Mutex<Option<Arc<tokio::sync::Semaphore>>>,
+    /// The next search of a window that holds this breaks down.
+    pub(super) breaks_at: Mutex<Option<Timestamp>>,
 }
 
 impl FakeRemote {
@@ -234,6 +236,11 @@ impl Remote for FakeRemote {
     ) -> BoxFuture<'a, Result<SearchPage, RemoteError>> {
         Box::pin(async move {
             self.pass_gate().await;
+            let breaks = {
+                let mut at = self.breaks_at.lock().unwrap();
+                at.take_if(|at| request.window.contains(*at)).is_some()
+            };
+            assert!(!breaks, "on purpose");
             self.answer(request, terms.class)
         })
     }

@@ -202,3 +202,19 @@ async fn searches_end_with_the_last_refresher() {
     tokio::time::sleep(REFRESH * 100).await;
     assert_eq!(remote.searches().len(), requests);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_breaks_down_beside_others_is_made_again() {
+    let remote = FakeRemote::new([ago(1, 5), ago(2, 60 * 24 * 10)]);
+    *remote.breaks_at.lock().unwrap() = Some(base() - SignedDuration::from_mins(5));
+    let month = Settings {
+        window: WindowSpec::Days(30),
+        ..settings()
+    };
+    let mount = Mount::new(&remote, month);
+    let window = mount.refresher.window();
+    let broken = mount.settled(&window).await;
+    assert!(matches!(broken, Progress::Failed(_)), "{broken:?}");
+    mount.pass(Duration::from_secs(30)).await;
+    assert_eq!(mount.listed().await, [guid(2), guid(1)]);
+}
