@@ -406,7 +406,7 @@ impl Catalogue {
         window: TimeWindow,
         at: Timestamp,
     ) -> Result<(), CatalogueError> {
-        let noted = ingest::searched(&mut self.store.writer(), filter, window, at);
+        let noted = ingest::searched(&mut self.store.writer(), filter, window, at, self.now());
         self.store.checked(noted)
     }
 

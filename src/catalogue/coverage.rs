@@ -4,7 +4,7 @@
 //! ends in a *frontier*: a stretch whose end is the moment it was searched. What lies behind a frontier
 //! was not missed, it had not happened yet.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::TimeWindow;
 
@@ -21,6 +21,13 @@ impl Span {
     fn is_frontier(&self) -> bool {
         self.window.to >= self.at
     }
+}
+
+/// What is said to have happened later than this was noted before the clock was set back. Up to a minute is taken for
+/// the difference of two looks at the clock.
+pub(super) fn latest_past(now: Timestamp) -> Timestamp {
+    now.checked_add(SignedDuration::from_mins(1))
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// Everything searched so far: spans in order of time that never overlap.
@@ -41,12 +48,10 @@ impl Coverage {
         coverage
     }
 
-    /// Forgets searches of the future: they were made by a clock that was wrong, and would keep everything
-    /// from being searched until then. Up to a day is taken for the difference of two mounts' long searches.
+    /// Forgets searches of the future: they were made by a clock that has been set back since, and would keep
+    /// everything from being searched until then.
     pub(super) fn forget_future(&mut self, now: Timestamp) {
-        let latest = now
-            .checked_add(jiff::SignedDuration::from_hours(24))
-            .unwrap_or(Timestamp::MAX);
+        let latest = latest_past(now);
         self.spans.retain(|span| span.at <= latest);
     }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub(super) struct Demands {
     catalogue: Arc<Catalogue>,
     refresh: Duration,
     asked: Mutex<HashMap<Guid, Shared<BoxFuture<'static, Answer>>>>,
-    settled: Mutex<LruCache<Guid, (Timestamp, Answer)>>,
+    settled: Mutex<LruCache<Guid, (Range<Timestamp>, Answer)>>,
     /// Where the catalogue is looked at, and where answers are written down.
     looks: &'static Lane,
     writes: &'static Lane,
@@ -331,19 +332,17 @@ impl Demands {
     }
 
     fn settle(&self, guid: Guid, time: Duration, answer: Answer) {
-        let until = self
-            .catalogue
-            .now()
-            .checked_add(time)
-            .unwrap_or(Timestamp::MAX);
-        self.settlements().put(guid, (until, answer));
+        let now = self.catalogue.now();
+        let until = now.checked_add(time).unwrap_or(Timestamp::MAX);
+        // From now on, too: a clock that is set back would have it hold for longer.
+        self.settlements().put(guid, (now..until, answer));
     }
 
     fn settled(&self, remembered: Remembered, guid: Guid) -> Option<Answer> {
         let now = self.catalogue.now();
         self.settlements()
             .get(&guid)
-            .filter(|(until, _)| now < *until)
+            .filter(|(while_it_holds, _)| while_it_holds.contains(&now))
             .map(|(_, answer)| answer.clone())
             .filter(|answer| match remembered {
                 Remembered::None => false,
@@ -356,7 +355,7 @@ impl Demands {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settlements(&self) -> MutexGuard<'_, LruCache<Guid, (Timestamp, Answer)>> {
+    fn settlements(&self) -> MutexGuard<'_, LruCache<Guid, (Range<Timestamp>, Answer)>> {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -371,7 +370,11 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::catalogue::testing::{FakeRemote, guid, interaction};
+    use jiff::SignedDuration;
+
+    use crate::catalogue::testing::{FakeRemote, base, guid, interaction};
+    use crate::catalogue::{Clock, Settings, WindowSpec};
+    use crate::model::SearchFilter;
 
     const REFRESH: Duration = Duration::from_secs(60);
 
@@ -438,6 +441,29 @@ mod tests {
         for number in [1, 2] {
             assert!(find(number).await.unwrap().is_some());
         }
+    }
+
+    #[tokio::test]
+    async fn an_absence_is_remembered_no_longer_when_the_clock_is_set_back() {
+        static LANE: Lane = Lane::new(1);
+        let on = on_disk(&LANE, &LANE);
+        let set = |now| {
+            let clock = Clock::following_tokio(now);
+            let settings = Settings {
+                window: WindowSpec::Days(7),
+                filter: SearchFilter::default(),
+                refresh: REFRESH,
+                offline: false,
+                max_age: REFRESH,
+            };
+            on.catalogue.attach(&settings, clock, None);
+        };
+        set(base() + SignedDuration::from_hours(1));
+        assert!(on.demands.find(guid(1), soon()).await.unwrap().is_none());
+        on.remote.put(interaction(1, 5));
+        assert!(on.demands.find(guid(1), soon()).await.unwrap().is_none());
+        set(base());
+        assert!(on.demands.find(guid(1), soon()).await.unwrap().is_some());
     }
 
     #[tokio::test]

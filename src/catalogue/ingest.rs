@@ -300,12 +300,13 @@ pub(super) fn searched(
     filter: &SearchFilter,
     window: TimeWindow,
     at: Timestamp,
+    now: Timestamp,
 ) -> rusqlite::Result<()> {
     let transaction = begin(connection)?;
     // Read again: another mount may have searched too.
     let key = filter_key(filter);
     let mut coverage = Coverage::of(searches(&transaction, key)?);
-    coverage.forget_future(at);
+    coverage.forget_future(now);
     coverage.searched(window, at);
     transaction
         .prepare_cached("DELETE FROM searches WHERE filter = ?1")?

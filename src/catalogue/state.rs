@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::coverage::Coverage;
+use super::coverage::{Coverage, latest_past};
 use super::schedule::{self, Purpose, Search};
 use super::walk::WalkError;
 use super::{CatalogueError, KeptDay, Progress};
@@ -101,6 +101,7 @@ impl State {
     /// Which of the planned searches begin now; they count as running from here on. Says in [`Self::next`]
     /// when there will be more.
     pub(super) fn begin(&mut self, plan: Vec<Search>, now: &Now) -> Vec<Search> {
+        self.forget_future(now.time);
         // What has left the window and is wanted by nobody is no trouble any more.
         let yesterday = now
             .time
@@ -185,14 +186,18 @@ impl State {
         self.next = None;
     }
 
-    /// No search is under way any more.
-    pub(super) fn none_runs(&mut self) {
-        self.running.clear();
+    /// A clock that was set back would have it all hold until it is so late again.
+    fn forget_future(&mut self, now: Timestamp) {
+        let latest = latest_past(now);
+        self.failures.retain(|failure| failure.at <= latest);
+        self.hold.take_if(|hold| hold.at > latest);
+        self.waited.take_if(|waited| *waited > latest);
     }
 
     /// How a window stands. A failure that is some seconds old is tried again for whoever asks: the
     /// second value says that there is something to begin.
     pub(super) fn progress(&mut self, window: &TimeWindow, now: &Now) -> (Progress, bool) {
+        self.forget_future(now.time);
         let holes = self.holes(window, now);
         let failed = match self.look(&holes) {
             Look::Complete => return (Progress::Complete, false),
@@ -511,6 +516,17 @@ mod tests {
             time = next;
         }
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60]);
+    }
+
+    #[test]
+    fn what_failed_before_the_clock_was_set_back_holds_up_nothing() {
+        let mut state = State::default();
+        let newest = search(0, 500, Purpose::Newest);
+        state.begin(vec![newest], &now(5000));
+        state.ended(&newest, &failed(REFUSED), &now(5000));
+        let (progress, _) = state.progress(&span(0, 500), &now(1000));
+        assert_eq!(progress, Progress::Searching);
+        assert_eq!(state.begin(vec![newest], &now(1000)), [newest]);
     }
 
     #[test]

@@ -359,6 +359,22 @@ async fn a_clock_that_was_years_ahead_does_not_stop_the_searches() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_was_an_hour_ahead_hides_nothing_of_that_hour() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let remote = FakeRemote::new([ago(1, 5)]);
+    let ahead = base() + SignedDuration::from_hours(1);
+    for (now, listed) in [(ahead, &[guid(1)][..]), (base(), &[guid(1), guid(2)])] {
+        let mount = Mount::on(Catalogue::open(&path).unwrap(), &remote, settings(), now);
+        assert_eq!(mount.listed().await, listed);
+        let searches = mount.requests();
+        mount.pass(Duration::from_secs(30)).await;
+        assert_eq!(mount.requests(), searches, "once is enough");
+        remote.put(ago(2, 4));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sealed_catalogue_is_there_again_with_its_key_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalogue.sealed");
