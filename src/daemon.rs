@@ -75,7 +75,8 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
         Some(address) => Some(metrics::Listener::bind(address).await?),
         None => None,
     };
-    let parts = endings.unless_signalled(assembled(&config)).await?;
+    let parts = assembled(&config, Purpose::Mount);
+    let parts = endings.unless_signalled(parts).await?;
     let mounted = match mount(&parts, &config, endings.trigger(Ending::Panic)).await {
         Ok(mounted) => mounted,
         Err(failure) => {
@@ -123,11 +124,11 @@ async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure>
 }
 
 /// Puts the parts together on a task of its own: parts of it wait for the disk, and signals are heeded meanwhile.
-async fn assembled(config: &Arc<Config>) -> Result<Parts, Failure> {
+async fn assembled(config: &Arc<Config>, purpose: Purpose) -> Result<Parts, Failure> {
     let config = Arc::clone(config);
-    tokio::spawn(async move { Parts::assemble(&config, Purpose::Mount).await })
+    tokio::spawn(async move { Parts::assemble(&config, purpose).await })
         .await
-        .map_err(|_| Failure::found("a defect in interactionfs prevented the mount"))?
+        .map_err(|_| Failure::found("a defect in interactionfs kept it from beginning"))?
 }
 
 /// Mounting waits for the kernel and perhaps for fusermount3, so it is done beside the runtime's workers.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use common::{Mount, MountBuilder, Server, can_mount, wait_for_exit};
-use interactionfs::emulator::{Endpoint, GeneratedSpec};
+use interactionfs::emulator::{Endpoint, Fault, GeneratedSpec, Rule, Target, Times};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -251,6 +251,25 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
 
         let mount = MountBuilder::new(&server).cache(cache.path()).mount();
         assert_eq!(reading_costs(&server, &mount), 0, "{}", server.describe());
+    }
+}
+
+#[test]
+fn a_signal_ends_it_while_the_server_is_silent() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let server = server();
+        let silence = Rule::new(Target::Any, Fault::Hold).times(Times::Forever);
+        server.api().faults().add(silence);
+        let cache = tempfile::TempDir::new().unwrap();
+        let mut command = alone(&server, cache.path());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        server.block_on(server.api().log().wait_for(1));
+        end(&mut child, signal);
+        let mut said = String::new();
+        let mut errors = child.stderr.take().unwrap();
+        errors.read_to_string(&mut said).unwrap();
+        // Else it ended because the server was silent for too long.
+        assert!(said.contains("before it had begun"), "{said}");
     }
 }
 

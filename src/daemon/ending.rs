@@ -51,7 +51,7 @@ impl Endings {
         })
     }
 
-    /// What comes before the mount stands, unless a signal comes sooner.
+    /// What comes before there is anything to end in order, unless a signal comes sooner.
     ///
     /// # Errors
     /// Its own, or that it was ended.
@@ -61,8 +61,8 @@ impl Endings {
     ) -> Result<T, Failure> {
         tokio::select! {
             outcome = work => outcome,
-            _ = self.interrupt.recv() => Err(Failure::found("interrupted before it was mounted")),
-            _ = self.terminate.recv() => Err(Failure::found("ended before it was mounted")),
+            _ = self.interrupt.recv() => Err(Failure::found("interrupted before it had begun")),
+            _ = self.terminate.recv() => Err(Failure::found("ended before it had begun")),
         }
     }
 

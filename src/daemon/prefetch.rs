@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::StreamExt;
 
 use super::ending::Endings;
-use super::parts::{Parts, Purpose};
-use super::{descriptors, forbid_core_dumps, privileges, runtime};
+use super::parts::Purpose;
+use super::{assembled, descriptors, forbid_core_dumps, privileges, runtime};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::prefetch::{Event, Order};
@@ -46,9 +46,11 @@ async fn run(
     order: Order,
     mut tell: impl FnMut(Event) + Send,
 ) -> Result<(), Failure> {
-    let endings = Endings::new()
+    let mut endings = Endings::new()
         .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
-    let parts = Parts::assemble(&Arc::new(config), Purpose::Prefetch).await?;
+    let config = Arc::new(config);
+    let parts = assembled(&config, Purpose::Prefetch);
+    let parts = endings.unless_signalled(parts).await?;
     let mut events = match parts.prefetch(order) {
         Ok(events) => events,
         Err(reason) => {
