@@ -199,6 +199,19 @@ impl Interactions for FakeInteractions {
         async move { Ok(found) }.boxed()
     }
 
+    fn reread(
+        &self,
+        guid: Guid,
+        _deadline: Instant,
+    ) -> BoxFuture<'_, Result<Option<Arc<Known>>, RemoteError>> {
+        self.finds.fetch_add(1, Ordering::SeqCst);
+        let found = self.remote.lock().unwrap().get(&guid).cloned();
+        if let Some(known) = &found {
+            self.put(known.interaction.clone());
+        }
+        async move { Ok(found) }.boxed()
+    }
+
     fn demand_day(&self, day: Day) {
         self.demanded.lock().unwrap().push(day);
     }

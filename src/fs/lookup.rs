@@ -61,45 +61,23 @@ impl FileSystem {
         let Some(name) = name.to_str() else {
             return Ok(Found::Never);
         };
-        let mut listed = true;
-        let mut inode = match meaning(&directory.node, name) {
-            Meaning::Never => return Ok(Found::Never),
-            Meaning::Always(node) => self.always(node),
-            Meaning::Interaction(guid) => {
-                let known = self.existing(guid, deadline).await?;
-                Inode::plain(Node::Interaction(guid), known.interaction.start)
-            }
-            Meaning::UpperCase(guid) => {
-                let known = self.existing(guid, deadline).await?;
-                Inode::plain(Node::UpperCaseLink(guid), known.interaction.start)
-            }
-            // Names of items and metadata never begin like this; desktops ask for such names a lot.
-            Meaning::InInteraction(_) if name.starts_with('.') => return Ok(Found::Never),
-            Meaning::InInteraction(guid) => {
-                let known = self.existing(guid, deadline).await?;
-                let (inode, is_listed) = self.in_interaction(&known, name)?;
-                listed = is_listed;
-                inode
-            }
-            Meaning::Agent => {
-                let agent = self.agent_named(name, deadline).await?;
-                self.always(Node::Agent(Some(agent)))
-            }
-            Meaning::InView(guid) => {
-                let known = self.existing(guid, deadline).await?;
-                self.in_view(&directory.node, &known, name)
-                    .ok_or(FsError::NotFound)?
-            }
+        let Some((mut inode, mut listed)) = self.leads_to(&directory.node, name, deadline).await?
+        else {
+            return Ok(Found::Never);
         };
-        let number = self.inodes.number(&inode.node);
-        let size = match self.size(&inode, number) {
-            Some(size) => size,
-            // A name whose content is gone is a name that leads nowhere.
-            None => match self.learn_size(&inode, deadline).await {
-                Err(FsError::Stale) => return Err(FsError::NotFound),
-                learnt => learnt?,
-            },
-        };
+        let mut size = self.sized(&inode, deadline).await;
+        if size == Err(FsError::Stale)
+            && let Node::Item(id) | Node::Text(id, _) = &inode.node
+        {
+            // There is a newer version in its place, and the name leads to that.
+            self.interactions.reread(id.guid, deadline).await?;
+            match self.leads_to(&directory.node, name, deadline).await? {
+                Some(newer) => (inode, listed) = newer,
+                None => return Ok(Found::Never),
+            }
+            size = self.sized(&inode, deadline).await;
+        }
+        let size = size?;
         if matches!(inode.node, Node::Item(_) | Node::Text(..)) {
             inode.size = Some(size);
         }
@@ -110,6 +88,59 @@ impl FileSystem {
             attributes.name_lifetime = Duration::ZERO;
         }
         Ok(Found::Entry(attributes))
+    }
+
+    /// What a name leads to, and whether it is listed; `None` if there never will be such a name.
+    async fn leads_to(
+        &self,
+        directory: &Node,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<(Inode, bool)>, FsError> {
+        let inode = match meaning(directory, name) {
+            Meaning::Never => return Ok(None),
+            Meaning::Always(node) => self.always(node),
+            Meaning::Interaction(guid) => {
+                let known = self.existing(guid, deadline).await?;
+                Inode::plain(Node::Interaction(guid), known.interaction.start)
+            }
+            Meaning::UpperCase(guid) => {
+                let known = self.existing(guid, deadline).await?;
+                Inode::plain(Node::UpperCaseLink(guid), known.interaction.start)
+            }
+            // Names of items and metadata never begin like this; desktops ask for such names a lot.
+            Meaning::InInteraction(_) if name.starts_with('.') => return Ok(None),
+            Meaning::InInteraction(guid) => {
+                let known = self.existing(guid, deadline).await?;
+                return self.in_interaction(&known, name).map(Some);
+            }
+            Meaning::Agent => {
+                let agent = self.agent_named(name, deadline).await?;
+                self.always(Node::Agent(Some(agent)))
+            }
+            Meaning::InView(guid) => {
+                let known = self.existing(guid, deadline).await?;
+                self.in_view(directory, &known, name)
+                    .ok_or(FsError::NotFound)?
+            }
+        };
+        Ok(Some((inode, true)))
+    }
+
+    /// The size of what a name leads to, in bytes, found out if need be.
+    async fn sized(&self, inode: &Inode, deadline: Instant) -> Result<u64, FsError> {
+        if let Some(size) = self.size(inode, self.inodes.number(&inode.node)) {
+            return Ok(size);
+        }
+        match (self.learn_size(inode, deadline).await, &inode.node) {
+            // A name whose content is gone is a name that leads nowhere.
+            (Err(FsError::Stale), Node::Item(id) | Node::Text(id, _))
+                if self.announcer.gone_versions().contains(id) =>
+            {
+                Err(FsError::NotFound)
+            }
+            (learnt, _) => learnt,
+        }
     }
 
     /// The attributes of an inode that was looked up.

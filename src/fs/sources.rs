@@ -55,6 +55,12 @@ pub trait Interactions: Send + Sync + 'static {
         guid: Guid,
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Option<Arc<Known>>, RemoteError>>;
+    /// [`Refresher::reread`].
+    fn reread(
+        &self,
+        guid: Guid,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Option<Arc<Known>>, RemoteError>>;
     /// [`Refresher::demand_day`].
     fn demand_day(&self, day: Day);
 }
@@ -170,6 +176,14 @@ impl Interactions for CatalogueInteractions {
         deadline: Instant,
     ) -> BoxFuture<'_, Result<Option<Arc<Known>>, RemoteError>> {
         self.refresher.find(guid, deadline).boxed()
+    }
+
+    fn reread(
+        &self,
+        guid: Guid,
+        deadline: Instant,
+    ) -> BoxFuture<'_, Result<Option<Arc<Known>>, RemoteError>> {
+        self.refresher.reread(guid, deadline).boxed()
     }
 
     fn demand_day(&self, day: Day) {

@@ -461,6 +461,29 @@ async fn a_replaced_recording_gets_a_new_inode_and_the_old_one_opens_no_more() {
 }
 
 #[tokio::test]
+async fn a_name_whose_version_was_replaced_leads_to_the_newer_one() {
+    let stage = sample();
+    let path = ".interactionfs/views/text/2026-11-22";
+    let directory = walk(&stage, path).await.unwrap().number;
+    let rows = list(&stage, directory, 10).await.unwrap();
+    let name = rows[2].0.clone();
+    stage.contents.remove(&stage.id(1, "transcript"));
+    let newer = interaction(1, &["1342"], &[("transcript", JSON, Some(7), 3)]);
+    let id = newer.items[0].content_id(guid(1));
+    stage.contents.put(id, "goodbye");
+    let remote = &stage.interactions.remote;
+    remote.lock().unwrap().insert(guid(1), known(newer));
+    let Ok(Found::Entry(found)) = look_up(&stage, directory, &name).await else {
+        panic!("{name} is there");
+    };
+    let opened = stage.filesystem.open(found.number, false).await.unwrap();
+    let text = stage.filesystem.read(opened.handle, 0, 100).await.unwrap();
+    assert_eq!(text.len() as u64, found.size);
+    assert!(text.ends_with(b"GOODBYE\n"), "{text:?}");
+    assert_eq!(stage.interactions.finds.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn what_is_gone_disappears_and_its_bytes_are_deleted() {
     let stage = sample();
     let kernel = Arc::new(FakeKernel::default());
