@@ -119,7 +119,7 @@ impl FileSystem {
         if !inode.node.is_directory() {
             return Err(FsError::NotADirectory);
         }
-        let keep = matches!(inode.node, Node::Interaction(_));
+        let keep = matches!(inode.node, Node::Interaction(guid) if self.shown.holds(guid));
         let handle = self.directories.insert(OpenDirectory {
             node: inode.node.clone(),
             state: Mutex::new(State::default()),

@@ -30,6 +30,11 @@ impl Shown {
             && !self.gone.contains(&item.content_id(guid))
     }
 
+    /// Whether a listing of an interaction holds until it changes: what is missing for a while comes back without a change.
+    pub(super) fn holds(&self, guid: Guid) -> bool {
+        !self.gone.touches(guid)
+    }
+
     /// The transcript that stands in `text/` for an interaction, if it has one: of several the one with the
     /// plain name.
     pub(super) fn transcript<'a>(&self, known: &'a Known) -> Option<&'a Item> {

@@ -483,6 +483,22 @@ async fn a_name_whose_version_was_replaced_leads_to_the_newer_one() {
     assert_eq!(stage.interactions.finds.load(Ordering::SeqCst), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_lacks_something_for_a_while_is_not_kept() {
+    let stage = sample();
+    let directory = walk(&stage, &guid(1).to_string()).await.unwrap().number;
+    let is_kept = || stage.filesystem.open_directory(directory).unwrap().1;
+    assert!(is_kept());
+    stage.announcer.gone(&stage.id(1, "callRecording"));
+    assert!(!is_kept());
+    let rows = list(&stage, directory, 10).await.unwrap();
+    assert!(!names(&rows).contains(&"callRecording.wav"));
+    tokio::time::advance(Duration::from_secs(601)).await;
+    assert!(is_kept());
+    let rows = list(&stage, directory, 10).await.unwrap();
+    assert!(names(&rows).contains(&"callRecording.wav"));
+}
+
 #[tokio::test]
 async fn what_is_gone_disappears_and_its_bytes_are_deleted() {
     let stage = sample();
