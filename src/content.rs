@@ -124,6 +124,9 @@ pub trait Discoveries: Send + Sync + 'static {
     fn resized(&self, id: &ContentId, size: u64);
     /// The item's content answers 404 or 410.
     fn gone(&self, id: &ContentId);
+    /// Other bytes are in the place of the version's, which the metadata may not say yet: nothing that was made of the
+    /// old ones counts any more.
+    fn replaced(&self, id: &ContentId);
     /// An interaction's metadata was read again.
     fn observed(&self, interaction: Interaction);
 }

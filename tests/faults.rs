@@ -534,6 +534,24 @@ fn wrong_lengths_in_the_metadata_end_in_whole_files_of_the_right_size() {
     }
 }
 
+/// Nothing but the end of the body says then how long a file is.
+#[test]
+fn a_file_listed_as_shorter_is_whole_where_no_answer_gives_a_length() {
+    if !can_mount() {
+        return;
+    }
+    let length = 300_001;
+    let stage = Stage::new(length, |switches| {
+        switches.content_length = DeclaredLength::TooShort;
+        switches.chunked = true;
+    });
+    let made = stage.read_right("chunked");
+    assert!(made <= 7, "{}", stage.server.describe());
+    // What came before the length was known was let go.
+    assert!(stage.read_right("again") <= 1);
+    assert_eq!(stage.read_right("once more"), 0);
+}
+
 #[test]
 fn validators_of_every_kind_leave_broken_reads_right() {
     if !can_mount() {

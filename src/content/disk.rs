@@ -127,8 +127,8 @@ pub(super) struct Disk {
     /// Files that are no longer used: the last close of a removed one is work for the disk. Closed by the writer before whatever
     /// else waits, so that they don't add up.
     closing: Mutex<Vec<Closing>>,
-    /// Held by the one verification that is under way.
-    verifying: Mutex<()>,
+    /// Whole versions that are to be verified.
+    verifying: entry::Queue,
 }
 
 impl Disk {
@@ -161,7 +161,7 @@ impl Disk {
             refused_blocks: AtomicU64::new(0),
             condemned: Mutex::default(),
             closing: Mutex::default(),
-            verifying: Mutex::new(()),
+            verifying: entry::Queue::default(),
         });
         let weak = Arc::downgrade(&disk);
         std::thread::Builder::new()
@@ -237,6 +237,14 @@ impl Disk {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(identity.fingerprint, size);
         self.accounts.sized(identity, size);
+    }
+
+    /// Forgets such a length, of a version that is no more; its account goes with its files.
+    pub(super) fn forget_size(&self, id: &ContentId) {
+        self.sizes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id.fingerprint());
     }
 
     /// Bytes of a version that are held. Blocks.
@@ -460,7 +468,12 @@ fn write_all(disk: &Weak<Disk>, jobs: &mpsc::Receiver<Job>) {
             }
             Ok(Job::Remove(fingerprint)) => {
                 let _ = disk.accounts.flush();
-                let _ = disk.accounts.delete(&[fingerprint]);
+                // A length that was learnt is worth knowing without the bytes.
+                let _ = if disk.learnt_size(fingerprint).is_some() {
+                    disk.accounts.empty(&[fingerprint])
+                } else {
+                    disk.accounts.delete(&[fingerprint])
+                };
                 store::remove(&disk.settings.directory, fingerprint);
                 disk.condemned().remove(&fingerprint);
             }

@@ -76,6 +76,7 @@ impl Object {
             entry.stored()
         });
         let Ok(found) = looking.await else { return };
+        let mut learnt = None;
         let mut state = self.lock();
         if state.disk_is_known {
             return;
@@ -100,11 +101,16 @@ impl Object {
             // Learnt by the mount that wrote it.
             state.size = Some(stored.size);
             state.size_is_learnt = true;
+            learnt = Some(stored.size);
         }
         if state.pinned == Pinned::default() {
             state.pinned = Pinned::restored(stored.validator);
         }
         entry.admit();
+        drop(state);
+        if let Some(size) = learnt {
+            self.announce_size(size);
+        }
     }
 
     /// The size; when not known, by one request for all, whose bytes are kept.
@@ -240,12 +246,13 @@ impl Object {
     /// The listed size was wrong. What was kept under it is let go, as the last block may be cut short;
     /// flight `number` goes on, the others end.
     pub(super) fn resize(&self, total: u64, number: u64) {
-        self.shared.memory.forget(self.place);
-        if let Some(entry) = &self.disk {
-            entry.reset();
-        }
         {
             let mut state = self.lock();
+            // Together with the size: whoever publishes a block looks at both.
+            self.shared.memory.forget(self.place);
+            if let Some(entry) = &self.disk {
+                entry.reset();
+            }
             let listed = state.size.replace(total).unwrap_or(u64::MAX);
             state.size_is_learnt = true;
             for flight in &mut state.flights {
@@ -266,32 +273,39 @@ impl Object {
         self.announce_size(total);
     }
 
+    /// Also where it is the listed one: another may have been announced before.
     fn announce_size(&self, total: u64) {
-        if self.id.version.length != Some(total) {
-            if let Some(disk) = &self.shared.disk {
-                disk.note_size(&self.id, total);
-            }
-            self.shared.discoveries.resized(&self.id, total);
+        if let Some(disk) = &self.shared.disk {
+            disk.note_size(&self.id, total);
         }
+        self.shared.discoveries.resized(&self.id, total);
     }
 
     /// The version is no more: whoever needs its bytes is told, now and later.
     pub(super) fn become_stale(&self) {
-        {
-            let mut state = self.lock();
-            state.is_stale = true;
-            for flight in &mut state.flights {
-                flight.end = flight.position;
-                flight.changed.notify_one();
-            }
-            let told = Delivery::Failed(ContentError::Stale, Instant::now());
-            state.tell_orphans(&told);
-            state.tell_size_waiters(&told);
-        }
-        self.shared.table.forget(&self.id);
+        self.lock().is_stale = true;
+        // Before anybody is told, who would open it anew and find what is here.
         if let Some(entry) = &self.disk {
             entry.retire();
         }
+        if let Some(disk) = &self.shared.disk {
+            disk.forget_size(&self.id);
+        }
+        self.shared.table.forget(&self.id);
+        let mut state = self.lock();
+        for flight in &mut state.flights {
+            flight.end = flight.position;
+            flight.changed.notify_one();
+        }
+        let told = Delivery::Failed(ContentError::Stale, Instant::now());
+        state.tell_orphans(&told);
+        state.tell_size_waiters(&told);
+    }
+
+    /// Other bytes have come in the place of this version's.
+    pub(super) fn become_replaced(&self) {
+        self.shared.discoveries.replaced(&self.id);
+        self.become_stale();
     }
 }
 

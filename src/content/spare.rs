@@ -45,6 +45,11 @@ impl Buffer {
         self.bytes.clear();
     }
 
+    /// Leaves the first `length` bytes at most.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
     /// Appends `more`, which a block has room for.
     pub(super) fn extend(&mut self, more: &[u8]) {
         if self.bytes.capacity() == 0 {

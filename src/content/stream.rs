@@ -30,6 +30,9 @@ use crate::remote::{Class, ContentAnswer, ContentRequest, RemoteError, RetryBudg
 /// How long a far seek's request waits for the rest of a burst of READs.
 const BURST: Duration = Duration::from_millis(1);
 
+/// So many bytes more than a file should have are counted, to learn how many it has.
+const LARGEST_EXCESS: u64 = 64 << 20;
+
 /// So many good bytes renew the retries.
 const PROGRESS: u64 = 1 << 20;
 
@@ -47,9 +50,12 @@ pub(super) fn spawn(object: Arc<Object>, number: u64, changed: Arc<Notify>, term
             terms,
             partial,
             good: 0,
+            furthest: 0,
+            is_endless: false,
             meter: Meter::default(),
             has_split: false,
             other_size: None,
+            lengths: 0,
         };
         landing.land(task.fly().await);
     });
@@ -64,11 +70,17 @@ struct Task {
     partial: Buffer,
     /// Good bytes since the retries were last renewed.
     good: u64,
+    /// Behind the last byte that came: what comes again is no progress.
+    furthest: u64,
+    /// The body runs on until it ends, wherever that is: no length was given.
+    is_endless: bool,
     meter: Meter,
     has_split: bool,
     /// A length other than the one known, and how many answers running have spoken of it. Not the object's: answers that lie
     /// alike may be long apart, and true ones between them.
     other_size: Option<(u64, u32)>,
+    /// How many such lengths there were since an answer was accepted.
+    lengths: u32,
 }
 
 impl Task {
@@ -178,10 +190,13 @@ impl Task {
     async fn body(&mut self, answer: ContentAnswer) -> Result<ControlFlow<()>, ContentError> {
         let mut body = answer.body;
         let mut at = answer.start;
-        // Resumed in mid-block, it continues the partial block; from the file's beginning, it starts over.
+        // Resumed in mid-block, it continues the partial block; from the file's beginning, it starts over. What was held
+        // back comes again.
+        self.partial.truncate((at % BLOCK) as usize);
         if at % BLOCK != self.partial.len() as u64 {
             self.partial.clear();
         }
+        self.is_endless = answer.end.is_none() && answer.total.is_none();
         let mut brought = 0_u64;
         loop {
             if self.wait_for_allowance().await.is_break() {
@@ -209,8 +224,8 @@ impl Task {
                     brought += length;
                     at += length;
                     self.object.shared.counters.wire(length);
-                    self.feed(bytes).await?;
-                    self.renew_retries(length);
+                    self.feed(bytes, at).await?;
+                    self.renew_retries();
                     self.consider_split();
                 }
                 Some(Err(error)) => {
@@ -248,7 +263,17 @@ impl Task {
                 Some(size) if size != at => {
                     self.settle(Difference::of_length(), Some(at)).await?;
                 }
-                Some(_) => self.other_size = None,
+                Some(size) => {
+                    self.other_size = None;
+                    self.lengths = 0;
+                    let (position, _) = self.whereabouts();
+                    if position < size {
+                        // It was held back.
+                        let block = self.take_partial();
+                        let last = block::index_of(size - 1);
+                        self.publish(last, block, Some(size)).await;
+                    }
+                }
             }
         }
         self.publish_tail().await;
@@ -262,34 +287,41 @@ impl Task {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Cuts bytes into blocks, with one copy, and publishes each that is complete.
-    async fn feed(&mut self, mut bytes: Bytes) -> Result<(), ContentError> {
+    /// Cuts bytes into blocks, with one copy, and publishes each that is complete. `end` is the place behind them.
+    async fn feed(&mut self, mut bytes: Bytes, end: u64) -> Result<(), ContentError> {
         while !bytes.is_empty() {
             let room = BLOCK as usize - self.partial.len();
             let piece = bytes.split_to(room.min(bytes.len()));
             self.partial.extend(&piece);
-            let (index, is_complete) = {
+            let (index, cut, is_complete) = {
                 let mut state = self.object.lock();
-                let size = state.size.unwrap_or(u64::MAX);
+                let cut = state.size;
+                let size = cut.unwrap_or(u64::MAX);
                 let Some(flight) = state.flight(self.number) else {
                     return Ok(());
                 };
                 let index = block::index_of(flight.position);
                 let length = self.partial.len() as u64;
+                let position = block::start_of(index) + length;
+                if self.is_endless && position >= size && end - size <= LARGEST_EXCESS {
+                    // Whether the file ends where it should shows when the body does: the last block is held back.
+                    return Ok(());
+                }
                 if flight.position >= size {
                     return Err(RemoteError::Protocol("more bytes than the file has").into());
                 }
-                let position = block::start_of(index) + length;
                 let is_complete = position >= block::end_of(index, size);
                 if !is_complete {
                     flight.position = position;
                     state.tell_early(index, position, self.partial.as_slice());
                 }
-                (index, is_complete)
+                (index, cut, is_complete)
             };
             if is_complete {
                 let block = self.take_partial();
-                self.publish(index, block).await;
+                if !self.publish(index, block, cut).await {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -306,7 +338,8 @@ impl Task {
         let (position, _) = self.whereabouts();
         if size == Some(position) && self.partial.len() > 0 {
             let block = self.take_partial();
-            self.publish(block::index_of(position - 1), block).await;
+            let last = block::index_of(position - 1);
+            self.publish(last, block, size).await;
         }
     }
 
@@ -314,28 +347,39 @@ impl Task {
     async fn write_what_came_before_the_size(&self, size: u64) {
         let object = &self.object;
         let Some(entry) = object.entry() else { return };
-        let validator = object.lock().pinned.validator().clone();
+        let (validator, generation) = {
+            let state = object.lock();
+            if state.size != Some(size) {
+                return;
+            }
+            (state.pinned.validator().clone(), entry.generation())
+        };
         for index in 0..size / BLOCK {
             if let Some(bytes) = object.shared.memory.get(object.place, index)
                 && let Some(permit) = entry.permit().await
             {
-                entry.enqueue(index, bytes, size, &validator, permit);
+                entry.enqueue(index, bytes, size, &validator, generation, permit);
             }
         }
     }
 
-    /// Makes a block known: to the disk's queue, the memory tier and whoever waits for it.
-    async fn publish(&self, index: u64, bytes: Bytes) {
+    /// Makes a block known, which was cut for a file of the size `cut`: to the disk's queue, the memory tier and whoever waits
+    /// for it. Returns whether it did: not if the version is stale, or of another size, meanwhile; then the flight is over.
+    async fn publish(&self, index: u64, bytes: Bytes, cut: Option<u64>) -> bool {
         let object = &self.object;
-        let (size, validator) = {
+        let (validator, generation) = {
             let state = object.lock();
-            (state.size, state.pinned.validator().clone())
+            if state.size != cut {
+                return false;
+            }
+            let generation = object.entry().map_or(0, |entry| entry.generation());
+            (state.pinned.validator().clone(), generation)
         };
         let disk = object.entry().filter(|entry| !entry.contains(index, true));
         let mut permit = disk.and_then(|entry| entry.try_permit());
         let write = |permit| {
-            if let (Some(entry), Some(size)) = (disk, size) {
-                entry.enqueue(index, bytes.clone(), size, &validator, permit);
+            if let (Some(entry), Some(size)) = (disk, cut) {
+                entry.enqueue(index, bytes.clone(), size, &validator, generation, permit);
             }
         };
         let had_permit = permit.is_some();
@@ -343,9 +387,9 @@ impl Task {
             write(permit);
         }
         let tell = || {
-            // Together, so that a version found stale meanwhile isn't added to.
+            // Together, so that a version found stale, or of another size, meanwhile isn't added to.
             let mut state = object.lock();
-            if state.is_stale {
+            if state.is_stale || state.size != cut {
                 return false;
             }
             object
@@ -373,6 +417,7 @@ impl Task {
         {
             write(permit);
         }
+        is_kept
     }
 
     fn reader_waits(&self) -> bool {
@@ -380,8 +425,10 @@ impl Task {
         self.object.lock().is_awaited(position, end)
     }
 
-    fn renew_retries(&mut self, good: u64) {
-        self.good += good;
+    fn renew_retries(&mut self) {
+        let (position, _) = self.whereabouts();
+        self.good += position.saturating_sub(self.furthest);
+        self.furthest = self.furthest.max(position);
         if self.good >= PROGRESS {
             self.good = 0;
             self.terms.retries = RetryBudget::standard();

@@ -190,6 +190,18 @@ impl InodeTable {
         changed
     }
 
+    /// Forgets the size of a held inode; returns what it was.
+    pub fn forget_size(&self, number: u64) -> Option<u64> {
+        let mut held = self.lock();
+        match held.by_number.get_mut(&number) {
+            Some(Counted {
+                inode: Kept::Whole(inode),
+                ..
+            }) if inode.size.is_some() => Arc::make_mut(inode).size.take(),
+            _ => None,
+        }
+    }
+
     /// How many inodes the kernel holds.
     pub fn count(&self) -> usize {
         self.lock().by_number.len()

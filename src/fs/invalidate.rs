@@ -4,9 +4,9 @@
 //! and inodes the kernel has to drop. It exists before both, and refers to them weakly. Only what the
 //! kernel holds is announced. Nothing here waits: [`Kernel`] takes notices at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -52,6 +52,8 @@ pub trait Kernel: Send + Sync + 'static {
 pub struct Announcer {
     inodes: Arc<InodeTable>,
     gone: Arc<Gone>,
+    /// Inodes whose content was replaced, and that were not opened since.
+    replaced: Mutex<HashSet<u64>>,
     /// When the root last changed, in seconds since 1970.
     root_changed: AtomicI64,
     kernel: OnceLock<Arc<dyn Kernel>>,
@@ -72,6 +74,7 @@ impl Announcer {
         Arc::new(Self {
             inodes: Arc::new(InodeTable::new(account, root)),
             gone: Arc::new(Gone::new()),
+            replaced: Mutex::default(),
             root_changed: AtomicI64::new(now.as_second()),
             kernel: OnceLock::new(),
             interactions: OnceLock::new(),
@@ -99,6 +102,14 @@ impl Announcer {
 
     pub(super) fn gone_versions(&self) -> Arc<Gone> {
         Arc::clone(&self.gone)
+    }
+
+    /// Whether an inode's content was replaced since it was opened last: the kernel may not have dropped yet what it keeps.
+    pub(super) fn take_replaced(&self, number: u64) -> bool {
+        self.replaced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&number)
     }
 
     pub(super) fn root_time(&self) -> Timestamp {
@@ -253,12 +264,14 @@ impl Changes for Announcer {
 
 impl Discoveries for Announcer {
     fn resized(&self, id: &ContentId, size: u64) {
-        if let Some(number) = self.inodes.held(&Node::Item(id.clone()))
-            && self.inodes.set_size(number, size)
-        {
+        let Some(number) = self.inodes.held(&Node::Item(id.clone())) else {
+            return;
+        };
+        let told = self.inodes.get(number).and_then(|inode| inode.size);
+        if self.inodes.set_size(number, size) {
             // Attributes only: the kernel cuts or drops the pages itself when it sees another size.
             let notice = Notice::Attributes(number);
-            let shrinks = id.version.length.is_some_and(|listed| listed > size);
+            let shrinks = told.or(id.version.length).is_some_and(|told| told > size);
             let runtime = tokio::runtime::Handle::try_current();
             match (self.kernel.get(), runtime) {
                 // The READ under way, being short, tells the kernel where the file ends; but not if a notice
@@ -292,6 +305,20 @@ impl Discoveries for Announcer {
         if let Some(contents) = self.contents() {
             contents.forget(id.guid, Some(&id.key));
         }
+    }
+
+    fn replaced(&self, id: &ContentId) {
+        let texts = TextForm::ALL.map(|form| Node::Text(id.clone(), form));
+        for node in texts.iter().chain([&Node::Item(id.clone())]) {
+            if let Some(number) = self.inodes.held(node) {
+                self.inodes.forget_size(number);
+                self.replaced
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .insert(number);
+            }
+        }
+        self.drop_versions(id);
     }
 
     fn observed(&self, interaction: Interaction) {

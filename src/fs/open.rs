@@ -22,6 +22,8 @@ pub struct Opened {
     pub handle: u64,
     /// Whether the content may differ at the next open, so that nothing of it may be kept.
     pub volatile: bool,
+    /// Whether what the kernel keeps of it is of other bytes.
+    pub replaced: bool,
     /// The whole version as one file on disk, if there is one.
     pub complete: Option<Arc<File>>,
 }
@@ -51,6 +53,7 @@ impl FileSystem {
         match &inode.node {
             Node::Item(id) => {
                 self.check_current(id)?;
+                let replaced = self.announcer.take_replaced(number);
                 if self.size(inode, number).is_none() {
                     let size = self.learn_size(inode, deadline).await?;
                     self.inodes.set_size(number, size);
@@ -63,6 +66,7 @@ impl FileSystem {
                 Ok(Opened {
                     handle: self.files.insert(file),
                     volatile: false,
+                    replaced,
                     complete,
                 })
             }
@@ -76,9 +80,16 @@ impl FileSystem {
             }
             Node::Text(id, form) => {
                 self.check_current(id)?;
+                let replaced = self.announcer.take_replaced(number);
+                if replaced {
+                    self.texts.forget(id);
+                }
                 let text = self.text(id, *form, inode, deadline).await?;
                 self.inodes.set_size(number, text.len() as u64);
-                Ok(self.opened_whole(text, false))
+                Ok(Opened {
+                    replaced,
+                    ..self.opened_whole(text, false)
+                })
             }
             Node::Special(file) => Ok(self.opened_whole(self.special.read(*file), true)),
             node if node.is_directory() => Err(FsError::IsADirectory),
@@ -90,6 +101,7 @@ impl FileSystem {
         Opened {
             handle: self.files.insert(OpenFile::Whole(bytes)),
             volatile,
+            replaced: false,
             complete: None,
         }
     }

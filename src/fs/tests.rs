@@ -500,6 +500,43 @@ async fn a_listing_that_lacks_something_for_a_while_is_not_kept() {
 }
 
 #[tokio::test]
+async fn what_was_replaced_in_place_is_dropped_by_the_kernel_and_by_the_next_open() {
+    let stage = sample();
+    let kernel = Arc::new(FakeKernel::default());
+    stage.filesystem.connect(Arc::clone(&kernel) as _);
+    let path = format!("{}/callRecording.wav", guid(1));
+    let number = walk(&stage, &path).await.unwrap().number;
+    let id = stage.id(1, "callRecording");
+    stage.contents.put(id.clone(), vec![9_u8; 10_000]);
+    stage.announcer.replaced(&id);
+    let told = kernel.0.lock().unwrap().clone();
+    assert!(told.contains(&Notice::Content(number)));
+    for replaced in [true, false] {
+        let opened = stage.filesystem.open(number, false).await.unwrap();
+        assert_eq!(opened.replaced, replaced);
+    }
+}
+
+#[tokio::test]
+async fn a_text_is_made_anew_when_its_transcript_was_replaced_in_place() {
+    let stage = sample();
+    let path = ".interactionfs/views/text/2026-11-22";
+    let directory = walk(&stage, path).await.unwrap().number;
+    let rows = list(&stage, directory, 10).await.unwrap();
+    let id = stage.id(1, "transcript");
+    for (bytes, words) in [("hello", &b"HELLO"[..]), ("howdy", b"HOWDY")] {
+        stage.contents.put(id.clone(), bytes);
+        stage.announcer.replaced(&id);
+        let Ok(Found::Entry(found)) = look_up(&stage, directory, &rows[2].0).await else {
+            panic!("it is there");
+        };
+        let opened = stage.filesystem.open(found.number, false).await.unwrap();
+        let text = stage.filesystem.read(opened.handle, 0, 100).await.unwrap();
+        assert!(text.trim_ascii_end().ends_with(words), "{text:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_gone_disappears_and_its_bytes_are_deleted() {
     let stage = sample();
     let kernel = Arc::new(FakeKernel::default());

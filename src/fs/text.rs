@@ -62,6 +62,18 @@ impl TextCache {
         self.lock().sizes.get(&(id.fingerprint(), form)).copied()
     }
 
+    /// Forgets what was made of a version whose bytes were replaced.
+    pub(super) fn forget(&self, id: &ContentId) {
+        let mut held = self.lock();
+        for form in TextForm::ALL {
+            let name = (id.fingerprint(), form);
+            held.sizes.pop(&name);
+            if let Some(text) = held.texts.pop(&name) {
+                held.bytes -= text.len();
+            }
+        }
+    }
+
     fn get(&self, id: &ContentId, form: TextForm) -> Option<Bytes> {
         self.lock().texts.get(&(id.fingerprint(), form)).cloned()
     }

@@ -50,6 +50,8 @@ impl Passthrough {
             Some(backing) => {
                 reply.opened_passthrough(handle, FopenFlags::FOPEN_NOFLUSH, &backing);
             }
+            // The kernel drops all that it keeps.
+            None if opened.replaced => reply.opened(handle, FopenFlags::FOPEN_NOFLUSH),
             None => reply.opened(
                 handle,
                 FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,

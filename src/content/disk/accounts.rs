@@ -297,7 +297,7 @@ impl Accounts {
                 [],
                 over,
             )?;
-            self.delete(&oldest)?;
+            self.empty(&oldest)?;
             evicted.extend(oldest);
         }
         Ok(evicted)
@@ -316,15 +316,35 @@ impl Accounts {
 
     /// Takes out these versions.
     pub(crate) fn delete(&self, fingerprints: &[u128]) -> rusqlite::Result<()> {
+        self.each(
+            &["DELETE FROM versions WHERE fingerprint = ?1"],
+            fingerprints,
+        )
+    }
+
+    /// Takes out the bytes of these versions: only a true size stays.
+    pub(crate) fn empty(&self, fingerprints: &[u128]) -> rusqlite::Result<()> {
+        self.each(
+            &[
+                "DELETE FROM versions WHERE fingerprint = ?1 AND true_size IS NULL",
+                "UPDATE versions SET bytes = 0 WHERE fingerprint = ?1",
+            ],
+            fingerprints,
+        )
+    }
+
+    fn each(&self, statements: &[&str], fingerprints: &[u128]) -> rusqlite::Result<()> {
         if fingerprints.is_empty() {
             return Ok(());
         }
         let mut database = self.lock();
         let transaction = database.transaction()?;
         for &fingerprint in fingerprints {
-            transaction
-                .prepare_cached("DELETE FROM versions WHERE fingerprint = ?1")?
-                .execute([blob(fingerprint)])?;
+            for statement in statements {
+                transaction
+                    .prepare_cached(statement)?
+                    .execute([blob(fingerprint)])?;
+            }
         }
         transaction.commit()
     }

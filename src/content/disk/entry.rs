@@ -4,6 +4,7 @@
 //! it is read first; one that fails is taken out of the map and fetched again.
 
 mod read;
+mod verify;
 mod write;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+pub(super) use self::verify::Queue;
 pub(super) use self::write::{Write, write};
 use super::map::{self, Header};
 use super::store::{self, Files};
@@ -219,16 +221,24 @@ impl Entry {
         }
     }
 
-    /// Queues a block of a version of `size` bytes; it can be read from here at once.
+    /// What counts the clearings.
+    pub(crate) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    /// Queues a block of a version of `size` bytes; it can be read from here at once. `generation` is what it was when the
+    /// version had that size: after a clearing, or with another length than such a block has, it is not taken.
     pub(crate) fn enqueue(
         self: &Arc<Self>,
         index: u64,
         bytes: Bytes,
         size: u64,
         validator: &Validator,
+        generation: u64,
         room: OwnedSemaphorePermit,
     ) {
-        if size > store::LARGEST {
+        let length = block::end_of(index, size).saturating_sub(block::start_of(index));
+        if size > store::LARGEST || bytes.len() as u64 != length {
             return;
         }
         // Here, where the processor still has the bytes at hand, and not when the writer comes to them.
@@ -238,14 +248,13 @@ impl Entry {
         } else {
             map::checksum(self.identity.fingerprint, index, &bytes)
         };
-        let generation = {
+        {
             let mut state = self.lock();
-            if state.is_retired {
+            if state.is_retired || state.generation != generation {
                 return;
             }
             state.pending.insert(index, bytes.clone());
-            state.generation
-        };
+        }
         let write = Write {
             entry: Arc::clone(self),
             generation,
@@ -271,8 +280,8 @@ impl Entry {
         self.lock().pending.insert(index, bytes);
     }
 
-    /// The files to write to, made if there are none.
-    fn files_for(&self, header: &Header) -> std::io::Result<Arc<Files>> {
+    /// The files to write to, made if there are none; `None` if there was a clearing meanwhile.
+    fn files_for(&self, header: &Header, generation: u64) -> std::io::Result<Option<Arc<Files>>> {
         {
             let mut state = self.lock();
             if state.size == header.size
@@ -280,18 +289,19 @@ impl Entry {
                 && let Some(files) = state.files.clone()
             {
                 state.is_admitted = true;
-                return Ok(files);
+                return Ok(Some(files));
             }
         }
         let loaded = store::create(&self.disk.settings.directory, header)?;
         let mut state = self.lock();
+        if state.generation != generation {
+            // Whoever cleared it has the files removed.
+            return Ok(None);
+        }
         state.take(loaded);
         state.is_loaded = true;
         state.is_admitted = true;
-        state
-            .files
-            .clone()
-            .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))
+        Ok(state.files.clone())
     }
 
     /// The whole version as one file, once all of it is verified and the file was opened for this. Has that done on
@@ -313,13 +323,7 @@ impl Entry {
         if !state.is_verifying {
             state.is_verifying = true;
             drop(state);
-            let entry = Arc::clone(self);
-            let started = std::thread::Builder::new()
-                .name("cache-verifier".to_owned())
-                .spawn(move || entry.verify_all());
-            if started.is_err() {
-                self.lock().is_verifying = false;
-            }
+            verify::soon(self);
         }
         None
     }
@@ -472,5 +476,31 @@ mod tests {
         entry.retire();
         disk.flush();
         assert_eq!(store::all(directory.path()).unwrap(), [] as [u128; 0]);
+    }
+
+    #[test]
+    fn what_was_cut_for_another_size_or_before_a_clearing_is_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = disk_with_the_files_of(7, directory.path());
+        let identity = Identity {
+            fingerprint: 8,
+            guid: 1,
+            key: 2,
+            is_video: false,
+            modified: None,
+            sort: "",
+        };
+        let entry = Arc::new(Entry::new(disk, identity));
+        let enqueue = |size, generation| {
+            let room = entry.try_permit().unwrap();
+            let bytes = Bytes::from(vec![7; 1000]);
+            entry.enqueue(0, bytes, size, &Validator::default(), generation, room);
+            entry.contains(0, true)
+        };
+        let generation = entry.generation();
+        assert!(!enqueue(2000, generation));
+        entry.reset();
+        assert!(!enqueue(1000, generation));
+        assert!(enqueue(1000, entry.generation()));
     }
 }

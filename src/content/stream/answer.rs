@@ -21,6 +21,11 @@ const EMPTY: &str = "an empty answer for a file that has bytes";
 /// twenty, two that agree were met once in some ten thousand requests.
 const BELIEVED: u32 = 3;
 
+/// So many lengths, none of them the one known, are asked about again: each costs a reading of the metadata.
+const MOST_LENGTHS: u32 = 3;
+
+const CHANGING: &str = "the file's length changes from answer to answer";
+
 /// What an answer's head says.
 pub(super) struct Head {
     pub(super) start: u64,
@@ -100,6 +105,7 @@ impl Task {
                 if difference.is_none() {
                     if answer.total.is_some() {
                         self.other_size = None;
+                        self.lengths = 0;
                     }
                     state.pinned.pin(&answer.validator);
                     if let Some(flight) = state.flight(self.number) {
@@ -151,8 +157,15 @@ impl Task {
         }
         let object = Arc::clone(&self.object);
         let _one_at_a_time = object.settling.lock().await;
-        if object.lock().is_stale {
-            return Err(ContentError::Stale);
+        {
+            let state = object.lock();
+            if state.is_stale {
+                return Err(ContentError::Stale);
+            }
+            // Another flight has settled it meanwhile.
+            if difference == Difference::of_length() && total.is_some() && state.size == total {
+                return Ok(Verdict::Resized);
+            }
         }
         let shared = &object.shared;
         let read = shared
@@ -179,11 +192,17 @@ impl Task {
         };
         match (verdict, total) {
             (Verdict::Replaced, _) => {
-                object.become_stale();
+                object.become_replaced();
                 Err(ContentError::Stale)
             }
             (Verdict::Resized, Some(0)) => Ok(Verdict::Refuted),
-            (Verdict::Resized, Some(total)) if self.doubts(total) => Ok(Verdict::Doubted),
+            (Verdict::Resized, Some(total)) if self.doubts(total) => {
+                self.lengths += 1;
+                if self.lengths > MOST_LENGTHS {
+                    return Err(RemoteError::Protocol(CHANGING).into());
+                }
+                Ok(Verdict::Doubted)
+            }
             (Verdict::Resized, Some(total)) => {
                 object.resize(total, self.number);
                 Ok(Verdict::Resized)

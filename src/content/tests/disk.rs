@@ -333,6 +333,28 @@ async fn the_least_recently_used_versions_make_room() {
 }
 
 #[tokio::test]
+async fn a_length_that_was_learnt_outlives_the_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    let size = MIB;
+    let fake = quick(size);
+    fake.change(|served| served.listed = Some(size - 5000));
+    let engine = mount(&fake, directory.path());
+    let odd = fake.id();
+    read(&object(&engine, &fake).cursor(), 1, 0, size).await;
+    engine.shutdown().await;
+    fake.change(|served| {
+        served.listed_time = "2026-11-23T10:16:00Z";
+        served.listed = Some(size);
+    });
+    let small = || super::fake::engine(&fake, MIB, settings(directory.path(), size));
+    let engine = small();
+    read(&object(&engine, &fake).cursor(), 1, 0, size).await;
+    engine.shutdown().await;
+    assert_eq!(engine.held_bytes(&odd).await, 0, "it was evicted");
+    assert_eq!(small().learnt_size(&odd), Some(size));
+}
+
+#[tokio::test]
 async fn what_is_forgotten_leaves_the_disk() {
     let directory = tempfile::tempdir().unwrap();
     let fake = quick(MIB);

@@ -70,6 +70,7 @@ pub(super) struct Fake {
 pub(super) struct Told {
     pub(super) sizes: Vec<u64>,
     pub(super) gone: u64,
+    pub(super) replaced: u64,
     pub(super) observed: u64,
 }
 
@@ -321,6 +322,10 @@ impl Discoveries for Shim {
 
     fn gone(&self, _: &ContentId) {
         self.0.told.lock().unwrap().gone += 1;
+    }
+
+    fn replaced(&self, _: &ContentId) {
+        self.0.told.lock().unwrap().replaced += 1;
     }
 
     fn observed(&self, _: Interaction) {

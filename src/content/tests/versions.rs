@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::disk::{mount, quick};
 use super::fake::{Fake, Fault, MIB, engine, in_a_minute, object, read, terms};
 use crate::content::ContentError;
 use crate::remote::RemoteError;
@@ -149,6 +150,7 @@ async fn a_version_replaced_in_place_is_seen_by_its_validators_alone() {
         .await
         .unwrap_err();
     assert_eq!(error, ContentError::Stale);
+    assert_eq!(fake.told.lock().unwrap().replaced, 1);
     let fresh = object(&engine, &fake).cursor();
     assert_eq!(
         read(&fresh, 2, 0, 4096).await,
@@ -222,21 +224,19 @@ async fn a_wrong_length_is_corrected_by_the_first_answer() {
             let object = object(&engine, &fake);
             let cursor = object.cursor();
             let _ = cursor.read(0, 4096, in_a_minute()).await;
-            if says_total || listed != Some(1) {
-                assert_eq!(
-                    object.learn_size(terms()).await,
-                    Ok(size),
-                    "{listed:?} {says_total}"
-                );
-                assert_eq!(engine.learnt_size(object.id()), Some(size));
-                assert_eq!(fake.told.lock().unwrap().sizes, [size]);
-                assert_eq!(read(&cursor, 1, 0, size + 5).await, size);
-            }
+            assert_eq!(
+                object.learn_size(terms()).await,
+                Ok(size),
+                "{listed:?} {says_total}"
+            );
+            assert_eq!(engine.learnt_size(object.id()), Some(size));
+            assert_eq!(fake.told.lock().unwrap().sizes, [size]);
+            assert_eq!(read(&cursor, 1, 0, size + 5).await, size);
             // Another length than the listed one counts when three answers say so.
             let most = if listed.unwrap_or(0) > 0 { 4 } else { 2 };
             assert!(
                 fake.requests() <= most,
-                "{} requests for {listed:?}",
+                "{} requests for {listed:?} {says_total}",
                 fake.requests()
             );
         }
@@ -248,10 +248,6 @@ async fn two_answers_of_another_length_do_not_move_the_end_of_the_file() {
     for says_total in [true, false] {
         let size = 2 * MIB;
         for wrong in [size - 1, size - 5000, 0, size + 1, size + 5000] {
-            // Without a length, bytes behind the end are an error in themselves.
-            if !says_total && wrong > size {
-                continue;
-            }
             let fake = Arc::new(Fake::of_size(size));
             fake.change(|served| served.says_total = says_total);
             for _ in 0..2 {
@@ -272,6 +268,56 @@ async fn two_answers_of_another_length_do_not_move_the_end_of_the_file() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_length_that_was_believed_and_proves_wrong_is_taken_back() {
+    let (size, wrong) = (20 * MIB, 19 * MIB);
+    let directory = tempfile::tempdir().unwrap();
+    let fake = quick(size);
+    for _ in 0..3 {
+        fake.fault(Fault::Resized(wrong));
+    }
+    let engine = mount(&fake, directory.path());
+    let object = object(&engine, &fake);
+    let cursor = object.cursor();
+    read(&cursor, 1, 0, 4096).await;
+    assert_eq!(engine.learnt_size(object.id()), Some(wrong));
+    read(&cursor, 1, 10 * MIB, 4096).await;
+    assert_eq!(fake.told.lock().unwrap().sizes, [wrong, size]);
+    assert_eq!(engine.learnt_size(object.id()), Some(size));
+    assert_eq!(read(&cursor, 1, 0, size + 5).await, size);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lengths_that_change_from_answer_to_answer_end_in_an_error() {
+    let size = 20 * MIB;
+    let fake = Arc::new(Fake::of_size(size));
+    for more in 1..100 {
+        fake.fault(Fault::Resized(size + more));
+    }
+    let engine = engine(&fake, 64 * MIB, None);
+    let cursor = object(&engine, &fake).cursor();
+    let error = cursor.read(0, 4096, in_a_minute()).await.unwrap_err();
+    assert!(
+        matches!(error, ContentError::Remote(RemoteError::Protocol(_))),
+        "{error:?}"
+    );
+    drop(cursor);
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert!(fake.requests() <= 4, "{} requests", fake.requests());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_flight_settled_is_settled_for_the_others() {
+    let (size, listed) = (40 * MIB, 39 * MIB);
+    let fake = Arc::new(Fake::of_size(size));
+    fake.change(|served| served.listed = Some(listed));
+    let engine = engine(&fake, 128 * MIB, None);
+    let object = object(&engine, &fake);
+    let (one, other) = (object.cursor(), object.cursor());
+    tokio::join!(read(&one, 1, 0, 4096), read(&other, 1, 20 * MIB, 4096));
+    assert_eq!(fake.told.lock().unwrap().sizes, [size]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,8 +3,8 @@
 use std::io::IoSliceMut;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use rustix::fs::Advice;
@@ -77,7 +77,7 @@ impl Entry {
         self.read_one(index)
     }
 
-    fn read_one(&self, index: u64) -> Option<Bytes> {
+    pub(super) fn read_one(&self, index: u64) -> Option<Bytes> {
         let (files, is_verified, slot, generation) = {
             let state = self.lock();
             if let Some(bytes) = state.pending.get(&index) {
@@ -166,29 +166,5 @@ impl Entry {
             // Not here: this may be a thread that must not wait for the disk.
             let _ = self.disk.queue.send(Job::Strike { files, index });
         }
-    }
-
-    /// Verifies what is not verified yet, one version at a time in the process.
-    pub(super) fn verify_all(&self) {
-        let _one_at_a_time = self
-            .disk
-            .verifying
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let count = block::count_of(self.lock().size);
-        for index in 0..count {
-            let is_due = {
-                let state = self.lock();
-                state.present.contains(index) && !state.verified.contains(index)
-            };
-            if is_due {
-                let _call = self.disk.watch.begin();
-                self.read_one(index);
-            }
-        }
-        let call = self.disk.watch.begin();
-        self.complete();
-        drop(call);
-        self.lock().is_verifying = false;
     }
 }

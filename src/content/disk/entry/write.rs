@@ -51,13 +51,16 @@ pub(in crate::content::disk) fn write(batch: &[Write]) {
     let written = stored(&entry, batch).and_then(|stored| {
         let sums: Vec<u64> = stored.iter().map(|block| block.sum).collect();
         let encoded: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
-        let files = entry.files_for(&first.header)?;
+        let Some(files) = entry.files_for(&first.header, generation)? else {
+            return Ok(None);
+        };
         write_data(&files.data, &stored)?;
         files.map.write_all_at(&encoded, map::offset_of(from))?;
-        Ok(sums)
+        Ok(Some(sums))
     });
     match written {
-        Ok(sums) => {
+        Ok(None) => entry.forget_pending(blocks, generation),
+        Ok(Some(sums)) => {
             let mut state = entry.lock();
             if state.generation != generation {
                 return;
