@@ -15,7 +15,7 @@ use super::store::query::{
     DirectionColumn, NO_AGENT, filter_key, load, micros, searches, time, write_names,
 };
 use super::{Change, Known};
-use crate::model::{AgentId, Guid, Interaction, NameTable, SearchFilter, TimeWindow};
+use crate::model::{AgentId, Guid, Interaction, NameTable, SearchFilter, TimeWindow, most_values};
 
 /// How old the note of when an interaction was last seen may be: seeing it again within that time writes
 /// nothing.
@@ -23,6 +23,9 @@ const SEEN_TO: SignedDuration = SignedDuration::from_hours(1);
 
 /// How many complete searches in a row must miss an interaction that is gone.
 const MISSES: i64 = 2;
+
+/// Interactions of more values are not compared value by value.
+const COMPARED_MAX: usize = 20_000;
 
 /// What a page brought.
 #[derive(Debug, Default)]
@@ -368,8 +371,13 @@ pub(super) fn hash(interaction: &Interaction) -> i64 {
     xxhash_rust::xxh3::xxh3_64(interaction.json.reveal().as_bytes()).cast_signed()
 }
 
-/// Whether two texts say the same, whatever the order of their fields and their spacing.
+/// Whether two texts say the same, whatever the order of their fields and their spacing. Long ones count as
+/// changed: to compare them takes many times their size.
 fn says_the_same(a: &Interaction, b: &Interaction) -> bool {
+    let is_long = |one: &Interaction| most_values(one.json.reveal().as_bytes()) > COMPARED_MAX;
+    if is_long(a) || is_long(b) {
+        return false;
+    }
     let read = |interaction: &Interaction| {
         serde_json::from_str::<serde_json::Value>(interaction.json.reveal()).ok()
     };

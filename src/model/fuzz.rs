@@ -14,7 +14,15 @@ fn interaction_objects() {
         r#"{"guid":"018C2F5E-77AA-4D10-9C51-6F0D3B2A9E44","start":"2024-03-05T09:14:07+01:00","direction":"x",
         "handlingAgents":{},"content":[{"contentKey":"..","type":"../x"},{"contentKey":"a/b","type":"transcript"},{}]}"#,
     ];
-    let inputs = inputs.map(|text| text.as_bytes().to_vec());
+    let many = format!(
+        r#"{{"guid":"018c2f5e-77aa-4d10-9c51-6f0d3b2a9e44","start":"2024-03-05T09:14:07Z","handlingAgents":[{agents}[0]],
+        "content":[{items}{{"contentKey":7,"properties":{{"x":{deep},"Name":"a"}}}}]}}"#,
+        agents = "0,".repeat(1000),
+        items = "{},".repeat(1000),
+        deep = "[".repeat(1000) + &"]".repeat(1000),
+    );
+    let mut inputs: Vec<Vec<u8>> = inputs.map(|text| text.as_bytes().to_vec()).into();
+    inputs.push(many.into_bytes());
     fuzz("interaction objects", inputs, 5000, |input| {
         let text = std::str::from_utf8(input).ok()?;
         let interaction = Interaction::from_json(text).ok()?;

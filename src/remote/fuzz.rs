@@ -43,6 +43,7 @@ fn search_answers() {
     };
     let query = search::query(&first, now).unwrap();
     let mut inputs: Vec<Vec<u8>> = pages.map(String::into_bytes).into();
+    inputs.push(format!(r#"{{"items":[{}{item}]}}"#, "0,".repeat(9000)).into_bytes());
     inputs.push(include_bytes!("../../assets/samples/manifest.json").to_vec());
     fuzz("search answers", inputs, 4000, |body| {
         let Ok(page) = query.read(body, &filter) else {

@@ -27,7 +27,7 @@ use super::{
     Class, Conditions, ContentAnswer, ContentRequest, Endpoints, Remote, RemoteError, SearchPage,
     SearchRequest, Terms,
 };
-use crate::model::{Guid, Interaction};
+use crate::model::{BadInteraction, Guid, Interaction};
 use trial::{Failure, Trial};
 
 /// The largest page that is read: a thousand interactions of 64 KiB.
@@ -342,8 +342,12 @@ fn read_interaction(body: &[u8], guid: Guid) -> Result<Interaction, RemoteError>
     // Taken as one value first: what stands behind it, as in two answers run together, is an error.
     let json: &RawValue = serde_json::from_slice(body)
         .map_err(|_| RemoteError::Protocol("an interaction that is not JSON"))?;
-    let interaction = Interaction::from_json(json.get())
-        .map_err(|_| RemoteError::Protocol("an object that is no interaction"))?;
+    let interaction = Interaction::from_json(json.get()).map_err(|error| {
+        RemoteError::Protocol(match error {
+            BadInteraction::TooLarge => "an object larger than any interaction",
+            _ => "an object that is no interaction",
+        })
+    })?;
     if interaction.guid == guid {
         Ok(interaction)
     } else {

@@ -10,13 +10,24 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Continuation, RemoteError, SearchPage, SearchRequest};
-use crate::model::{AgentId, ContentKey, Direction, Guid, Interaction, Personal, SearchFilter};
+use crate::model::{
+    AgentId, ContentKey, Direction, Guid, Interaction, Personal, SearchFilter, for_each_element,
+};
 
 /// The largest page that the API makes; its default is not documented.
 const PAGE_SIZE: u32 = 1000;
 
 /// No search has more pages than this: 5 million interactions.
 const PAGES_MAX: u32 = 5000;
+
+/// A page of more objects is none: several times what is asked for.
+const OBJECTS_MAX: usize = 10_000;
+
+/// The most items and agents on one page, because each costs memory: a hundred and fifty for each interaction.
+const PARTS_MAX: usize = 150_000;
+
+/// The longest continuation token: it is sent back in the head of a request.
+const TOKEN_MAX: usize = 64 << 10;
 
 /// How far ahead of the clock a search's end may lie: clocks differ, and what a search for the future
 /// answers is not documented.
@@ -139,52 +150,75 @@ fn time(time: Timestamp, up: bool) -> String {
 #[derive(Deserialize)]
 struct WirePage<'a> {
     #[serde(borrow)]
-    items: Option<Vec<&'a RawValue>>,
-    meta: Option<WireMeta>,
+    items: Option<&'a RawValue>,
+    #[serde(borrow)]
+    meta: Option<WireMeta<'a>>,
 }
 
 #[derive(Deserialize)]
-struct WireMeta {
-    #[serde(rename = "nextContinuationToken")]
-    next: Option<Value>,
+struct WireMeta<'a> {
+    #[serde(borrow, rename = "nextContinuationToken")]
+    next: Option<&'a RawValue>,
 }
+
+const NOT_A_PAGE: RemoteError = RemoteError::Protocol("a page that is not JSON of a page's shape");
 
 impl Query {
     /// Reads a page. What the filter doesn't admit is left out; what is no interaction is counted.
     ///
     /// # Errors
-    /// [`RemoteError::Protocol`] when it is no page.
+    /// [`RemoteError::Protocol`] when it is no page, or one with far more on it than was asked for.
     pub(super) fn read(
         &self,
         body: &[u8],
         filter: &SearchFilter,
     ) -> Result<SearchPage, RemoteError> {
-        let page: WirePage<'_> = serde_json::from_slice(body)
-            .map_err(|_| RemoteError::Protocol("a page that is not JSON of a page's shape"))?;
+        let page: WirePage<'_> = serde_json::from_slice(body).map_err(|_| NOT_A_PAGE)?;
         let items = page
             .items
             .ok_or(RemoteError::Protocol("a page without items"))?;
-        let mut interactions = Vec::with_capacity(items.len());
-        let mut unreadable = 0;
-        for item in items {
-            match Interaction::from_json(item.get()) {
-                Ok(interaction) if filter.admits(&interaction) => interactions.push(interaction),
-                Ok(_) => {}
-                Err(_) => unreadable += 1,
-            }
-        }
-        let token = match page.meta.and_then(|meta| meta.next) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(token)) => (!token.is_empty()).then_some(token),
-            Some(Value::Number(token)) => Some(token.to_string()),
-            Some(_) => return Err(RemoteError::Protocol("a continuation token that is none")),
+        let continuation = match page.meta.and_then(|meta| meta.next) {
+            Some(token) => read_token(token.get())?,
+            None => None,
         };
-        Ok(SearchPage {
-            interactions,
-            unreadable,
-            continuation: token
-                .map(|token| Continuation(Personal::new(format!("{}\n{token}", self.end).into()))),
+        let mut read = SearchPage::empty();
+        let (mut objects, mut parts) = (0, 0);
+        for_each_element(items.get(), |object| {
+            objects += 1;
+            // What is too much is an error below; until then it is not to be held.
+            if objects > OBJECTS_MAX || parts > PARTS_MAX {
+                return;
+            }
+            match Interaction::from_json(object.get()) {
+                Ok(interaction) if filter.admits(&interaction) => {
+                    parts += interaction.items.len() + interaction.agents.len();
+                    read.interactions.push(interaction);
+                }
+                Ok(_) => {}
+                Err(_) => read.unreadable += 1,
+            }
         })
+        .ok_or(NOT_A_PAGE)?;
+        if objects > OBJECTS_MAX || parts > PARTS_MAX {
+            return Err(RemoteError::Protocol("a page with more on it than any has"));
+        }
+        read.continuation = continuation
+            .map(|token| Continuation(Personal::new(format!("{}\n{token}", self.end).into())));
+        Ok(read)
+    }
+}
+
+/// A continuation token: a string or a number. The empty one and null are none.
+fn read_token(raw: &str) -> Result<Option<String>, RemoteError> {
+    const BAD: RemoteError = RemoteError::Protocol("a continuation token that is none");
+    if raw.starts_with(['[', '{']) || raw.len() > TOKEN_MAX {
+        return Err(BAD);
+    }
+    match serde_json::from_str(raw).map_err(|_| BAD)? {
+        Value::Null => Ok(None),
+        Value::String(token) => Ok((!token.is_empty()).then_some(token)),
+        Value::Number(token) => Ok(Some(token.to_string())),
+        _ => Err(BAD),
     }
 }
 

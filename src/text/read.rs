@@ -7,9 +7,10 @@ use super::fields::{clean, is_text_key, normal_key};
 use super::mend::mend;
 use super::safe::{safe, safe_line};
 use super::{Phrase, Transcript, json_shapes};
+use crate::model::most_values;
 
-/// A document with more brackets and commas than this would take many times its size as values. No call
-/// lasts that long: it is shown as text.
+/// A document of more values than this would take many times its size. No call lasts that long: it is shown
+/// as text.
 const VALUE_LIMIT: usize = 1_000_000;
 
 /// Lines of plain text that become a phrase each; the rest becomes one, because each costs memory.
@@ -41,11 +42,7 @@ pub fn read(bytes: &[u8], start: Timestamp) -> Transcript {
 }
 
 fn parse(text: &str) -> Option<Value> {
-    let marks = text
-        .bytes()
-        .filter(|byte| matches!(byte, b',' | b'[' | b'{'))
-        .count();
-    if marks > VALUE_LIMIT {
+    if most_values(text.as_bytes()) > VALUE_LIMIT {
         return None;
     }
     serde_json::from_str(text)

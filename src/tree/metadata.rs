@@ -4,6 +4,10 @@
 //! or an escape that a JSON library would rewrite comes out as the server sent it, and so do fields that
 //! nobody has heard of, in their order.
 
+/// Lines are indented for so many levels; for deeper ones, which nobody reads, indentation would grow with the
+/// square of the text.
+const DEEPEST: usize = 10;
+
 /// Lays out `raw`, which is valid JSON, with two spaces a level and a newline at the end.
 pub fn pretty(raw: &str) -> String {
     let mut out = Vec::with_capacity(raw.len() + raw.len() / 2 + 16);
@@ -72,7 +76,7 @@ fn next_token(bytes: &[u8], start: usize) -> usize {
 
 fn break_line(out: &mut Vec<u8>, depth: usize) {
     out.push(b'\n');
-    out.resize(out.len() + 2 * depth, b' ');
+    out.resize(out.len() + 2 * depth.min(DEEPEST), b' ');
 }
 
 #[cfg(test)]
@@ -87,6 +91,12 @@ mod tests {
         let wanted = "{\n  \"b\": 1e400,\n  \"a\": 123456789012345678901234567890.10,\n  \"s\": \"a\\\"\\u00e9{,: é\",\n  \"e\": [],\n  \"o\": {},\n  \"l\": [\n    1,\n    {\n      \"x\": null\n    }\n  ]\n}\n";
         assert_eq!(pretty(raw), wanted);
         assert_eq!(pretty(wanted), wanted, "laying out twice changes nothing");
+    }
+
+    #[test]
+    fn what_is_deep_does_not_grow_with_the_square_of_its_depth() {
+        let deep = "[".repeat(100_000) + "0" + &"]".repeat(100_000);
+        assert!(pretty(&deep).len() < 40 * deep.len());
     }
 
     proptest! {

@@ -75,6 +75,40 @@ fn a_page_beyond_all_bounds_costs_little_memory() {
 }
 
 #[test]
+fn an_interaction_of_millions_of_values_costs_little_memory_and_no_other_interaction() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new(2, Vec::new());
+    let account = world.server.api().account();
+    let giant = account.guids()[0];
+    account.update(giant, |interaction| {
+        // Eight megabytes, and three hundred as values.
+        interaction.content[0].properties = serde_json::json!({"many": vec![0; 4_000_000]});
+    });
+    let mount = MountBuilder::new(&world.server)
+        .option("--memory=4MiB")
+        .option("--metadata-deadline=4s")
+        .mount();
+    let (of_giant, others): (Vec<_>, Vec<_>) = world
+        .files
+        .iter()
+        .partition(|known| known.below.starts_with(giant.to_string()));
+    let giants = std::fs::read(mount.path(&of_giant[0].below));
+    for known in others {
+        let read = std::fs::read(mount.path(&known.below)).unwrap();
+        assert!(read == *known.bytes, "{:?}", known.below);
+    }
+    assert!(world.server.requests(Endpoint::Search) > 0);
+    let peak = usage::peak_kib(mount.pid());
+    eprintln!("{peak} KiB at most");
+    assert!(peak < (4 + 128) * 1024, "{peak} KiB");
+    let error = errno(giants);
+    assert!(error == libc::EIO || error == libc::ETIMEDOUT, "{error}");
+    mount.unmount();
+}
+
+#[test]
 fn a_cache_that_vanishes_fills_up_or_turns_read_only_costs_no_byte() {
     if !can_mount() {
         return;

@@ -144,6 +144,40 @@ fn what_is_no_interaction_is_counted_and_what_is_no_page_is_an_error() {
 }
 
 #[test]
+fn a_page_that_would_take_the_memory_is_an_error() {
+    let asked = request("2024-03-05T00:00:00Z", "2024-03-06T00:00:00Z");
+    let sent = query(&asked, now()).unwrap();
+    let agents = r#""handlingAgents":["#.to_owned() + &"7,".repeat(39_999) + "7]";
+    let crowded = item("2024-03-05T09:14:02Z", "").replace(r#""handlingAgents":[]"#, &agents);
+    for (items, token) in [
+        (vec!["0"; 8_000_000], "null"),
+        (vec!["{}"; OBJECTS_MAX + 1], "null"),
+        (vec![&*crowded; 6], "null"),
+        (vec![], &*("[".to_owned() + &"0,".repeat(8_000_000) + "0]")),
+        (vec![], &*format!("\"{}\"", "x".repeat(TOKEN_MAX))),
+    ] {
+        let page = format!(
+            r#"{{"items":[{}],"meta":{{"nextContinuationToken":{token}}}}}"#,
+            items.join(",")
+        );
+        let read = sent.read(page.as_bytes(), &asked.filter);
+        assert!(matches!(read, Err(RemoteError::Protocol(_))));
+    }
+}
+
+#[test]
+fn an_object_that_would_take_the_memory_costs_its_page_nothing_else() {
+    let asked = request("2024-03-05T00:00:00Z", "2024-03-06T00:00:00Z");
+    let sent = query(&asked, now()).unwrap();
+    let good = item("2024-03-05T09:14:02Z", "");
+    let content = r#""content":["#.to_owned() + &"{},".repeat(1_000_000) + "{}]";
+    let giant = good.replace(r#""content":[]"#, &content);
+    let page = format!(r#"{{"items":[{good},{giant},{good}]}}"#);
+    let page = sent.read(page.as_bytes(), &asked.filter).unwrap();
+    assert_eq!((page.interactions.len(), page.unreadable), (2, 1));
+}
+
+#[test]
 fn a_walk_that_goes_in_circles_is_ended() {
     let page = |token: Option<&str>| SearchPage {
         continuation: token.map(|token| Continuation(Personal::new(token.into()))),
