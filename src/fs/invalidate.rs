@@ -175,7 +175,8 @@ impl Announcer {
         self.drop_content(&directory);
         self.drop_text_name(before);
         self.drop_text_name(now);
-        if before.interaction.agents != now.interaction.agents
+        if before.interaction.start != now.interaction.start
+            || before.interaction.agents != now.interaction.agents
             || before.interaction.direction != now.interaction.direction
         {
             self.drop_links(before);

@@ -10,7 +10,7 @@ use super::fakes::{FakeInteractions, FakeKernel, Stage, guid, interaction, known
 use super::*;
 use crate::catalogue::{Change, Changes, Progress};
 use crate::content::Discoveries;
-use crate::model::ItemType;
+use crate::model::{Interaction, ItemType};
 use crate::remote::RemoteError;
 use crate::tree::Node;
 
@@ -497,6 +497,28 @@ async fn a_listing_that_lacks_something_for_a_while_is_not_kept() {
     assert!(is_kept());
     let rows = list(&stage, directory, 10).await.unwrap();
     assert!(names(&rows).contains(&"callRecording.wav"));
+}
+
+#[tokio::test]
+async fn links_that_bear_another_start_are_dropped() {
+    let stage = sample();
+    let kernel = Arc::new(FakeKernel::default());
+    stage.filesystem.connect(Arc::clone(&kernel) as _);
+    let path = ".interactionfs/views/by-date/2026-11-22";
+    let day = walk(&stage, path).await.unwrap().number;
+    let rows = list(&stage, day, 10).await.unwrap();
+    let before = stage.interactions.remembered(guid(1)).unwrap();
+    let json = before.interaction.json.reveal();
+    let later = Interaction::from_json(&json.replace("10:15:01", "10:16:01")).unwrap();
+    let now = known(later);
+    stage.announcer.changed(Change::Updated { before, now });
+    let told = kernel.0.lock().unwrap().clone();
+    let dropped = |name: &str| {
+        let name = name.into();
+        told.contains(&Notice::Name { parent: day, name })
+    };
+    let names = names(&rows);
+    assert!(names.iter().any(|name| dropped(name)), "{names:?} {told:?}");
 }
 
 #[tokio::test]
