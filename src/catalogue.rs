@@ -9,7 +9,9 @@ mod coverage;
 mod demand;
 #[cfg(test)]
 mod fuzz;
+mod given;
 mod ingest;
+mod others;
 mod packed;
 mod recent;
 mod refresh;
@@ -24,6 +26,7 @@ mod store;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod walk;
 
 use std::path::Path;
@@ -44,10 +47,12 @@ use crate::model::{
 use crate::remote::RemoteError;
 use crate::seal::CacheKey;
 use coverage::Coverage;
+use given::Given;
 use ingest::Judged;
 use recent::{Recent, Remembered};
 use sealed::SealedFile;
 use store::{Shown, Store};
+use upkeep::{data_version, scrub};
 
 /// An interaction with the names its items have.
 #[derive(Clone, Debug)]
@@ -106,6 +111,17 @@ pub enum Change {
     },
     /// Gone upstream.
     Removed(Arc<Known>),
+    /// Updated or removed by other processes, when it wasn't remembered any more what was known.
+    Unremembered(Vec<Unremembered>),
+}
+
+/// An interaction that changed, of which isn't remembered what was known.
+#[derive(Clone, Debug)]
+pub struct Unremembered {
+    /// The interaction.
+    pub guid: Guid,
+    /// What is known now; nothing if it is gone.
+    pub now: Option<Arc<Known>>,
 }
 
 /// Who is told of changes. Called on runtime or blocking threads; must not block, and must not write to the
@@ -149,6 +165,8 @@ pub struct Catalogue {
     /// Where it is written, if it is kept sealed.
     sealed: Option<SealedFile>,
     recent: Mutex<Recent>,
+    /// Empty where no other process writes.
+    given: Mutex<Given>,
     view: Mutex<View>,
     /// Held while a write and its announcement are made, so that changes are announced in their order.
     writes: Mutex<Writes>,
@@ -244,6 +262,7 @@ impl Catalogue {
             store,
             sealed: None,
             recent: Mutex::new(Recent::new()),
+            given: Mutex::default(),
             view: Mutex::new(View {
                 filter: SearchFilter::default(),
                 max_age: None,
@@ -274,6 +293,10 @@ impl Catalogue {
         let Some(remembered) = self.store.interaction(guid)? else {
             return Ok(None);
         };
+        if self.store.is_on_disk() {
+            let hash = ingest::hash(&remembered.known.interaction);
+            self.given().note(guid, hash);
+        }
         self.recent().put_read(generation, remembered.clone());
         Ok(self.admitted(remembered))
     }
@@ -297,7 +320,14 @@ impl Catalogue {
         after: u64,
         limit: usize,
     ) -> Result<Vec<Listed>, CatalogueError> {
-        self.store.page(listing, &self.shown(), after, limit)
+        let page = self.store.page(listing, &self.shown(), after, limit)?;
+        if self.store.is_on_disk() {
+            let mut given = self.given();
+            for (row, hash) in &page {
+                given.note(row.guid, *hash);
+            }
+        }
+        Ok(page.into_iter().map(|(row, _)| row).collect())
     }
 
     /// The agents of the interactions in a window, sorted; `None` stands for interactions without any. May read the disk.
@@ -416,52 +446,6 @@ impl Catalogue {
         self.store.checked(noted)
     }
 
-    /// Finds out what other processes changed of what memory holds, and overwrites what still lies in the
-    /// write-ahead log of what was deleted. Replaces a file that proved damaged. Returns whether others
-    /// wrote.
-    fn keep_house(&self) -> Result<bool, CatalogueError> {
-        if !self.store.is_on_disk() {
-            return Ok(false);
-        }
-        let mut writes = self.writes();
-        let _call = self.store.writing();
-        if self.store.is_damaged() {
-            self.store.rebuild(writes.newest)?;
-            writes.data_version = self.store.checked(data_version(&self.store.writer()))?;
-        }
-        let version = self.store.checked(data_version(&self.store.writer()))?;
-        let others_wrote = version != writes.data_version;
-        if others_wrote {
-            writes.data_version = version;
-            let changes = self.changed_by_others(&mut writes)?;
-            self.announce(changes);
-        }
-        if writes.scrub_due {
-            writes.scrub_due = !self.store.checked(scrub(&self.store.writer()))?;
-        }
-        Ok(others_wrote)
-    }
-
-    fn changed_by_others(&self, writes: &mut Writes) -> Result<Vec<Change>, CatalogueError> {
-        let added = ingest::added_by_others(&self.store.writer(), writes.newest);
-        let (mut changes, newest) = self.store.checked(added)?;
-        writes.newest = newest;
-        let held = self.recent().all();
-        for Remembered { known: before, .. } in held {
-            let guid = before.interaction.guid;
-            match self.store.hash(guid)? {
-                None => changes.push(Change::Removed(before)),
-                Some(hash) if hash != ingest::hash(&before.interaction) => {
-                    if let Some(Remembered { known: now, .. }) = self.store.interaction(guid)? {
-                        changes.push(Change::Updated { before, now });
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-        Ok(changes)
-    }
-
     /// Writes, and announces what that changed.
     fn write<T>(
         &self,
@@ -509,24 +493,48 @@ impl Catalogue {
         if changes.is_empty() {
             return;
         }
-        let seen = self.now();
-        let mut recent = self.recent();
-        recent.written();
-        for change in &changes {
-            match change {
-                Change::Added(..) => {}
-                Change::Updated { now, .. } => recent.changed(Remembered {
-                    known: now.clone(),
-                    seen,
-                }),
-                Change::Removed(known) => recent.removed(known.interaction.guid),
-            }
-        }
-        drop(recent);
+        self.take_into_memory(&changes);
         let listener = self.view().changes.as_ref().and_then(Weak::upgrade);
         if let Some(listener) = listener {
             for change in changes {
                 listener.changed(change);
+            }
+        }
+    }
+
+    fn take_into_memory(&self, changes: &[Change]) {
+        let seen = self.now();
+        let is_shared = self.store.is_on_disk();
+        let mut recent = self.recent();
+        let mut given = self.given();
+        recent.written();
+        for change in changes {
+            match change {
+                Change::Added(..) => {}
+                Change::Updated { before, now } => {
+                    let guid = now.interaction.guid;
+                    if is_shared {
+                        let hash = |known: &Known| ingest::hash(&known.interaction);
+                        given.changed(guid, hash(before), hash(now));
+                    }
+                    recent.changed(Remembered {
+                        known: now.clone(),
+                        seen,
+                    });
+                }
+                Change::Removed(known) => {
+                    given.removed(known.interaction.guid);
+                    recent.removed(known.interaction.guid);
+                }
+                Change::Unremembered(changed) => {
+                    for Unremembered { guid, now } in changed {
+                        match now {
+                            Some(now) => given.replaced(*guid, ingest::hash(&now.interaction)),
+                            None => given.removed(*guid),
+                        }
+                        recent.removed(*guid);
+                    }
+                }
             }
         }
     }
@@ -563,34 +571,15 @@ impl Catalogue {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn writes(&self) -> MutexGuard<'_, Writes> {
         self.writes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, "data_version", |row| row.get(0))
-}
-
-/// Moves the write-ahead log into the file and empties it; false if a reader is in the way.
-fn scrub(connection: &Connection) -> rusqlite::Result<bool> {
-    // A reader is done soon; the next round tries again.
-    connection.busy_timeout(Duration::from_millis(200))?;
-    let blocked: rusqlite::Result<i64> =
-        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-    connection.busy_timeout(schema::BUSY)?;
-    match blocked {
-        Ok(blocked) => Ok(blocked == 0),
-        Err(error)
-            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
-                || error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseLocked) =>
-        {
-            Ok(false)
-        }
-        Err(error) => Err(error),
     }
 }

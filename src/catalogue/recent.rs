@@ -38,7 +38,7 @@ impl Recent {
         Self::with_limit(WEIGHT_LIMIT)
     }
 
-    fn with_limit(limit: usize) -> Self {
+    pub(super) fn with_limit(limit: usize) -> Self {
         Self {
             entries: LruCache::unbounded(),
             weight: 0,

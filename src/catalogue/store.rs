@@ -23,6 +23,9 @@ use crate::model::{AgentId, Day, Guid, SearchFilter, TimeWindow};
 /// How many readers' connections are kept for the next reader.
 const IDLE_READERS: usize = 4;
 
+/// How many hashes are passed on together.
+const HASHES_AT_ONCE: usize = 1024;
+
 /// What may be shown.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
@@ -192,14 +195,14 @@ impl Store {
         found.transpose()
     }
 
-    /// A page of a listing; see [`super::Catalogue::page`].
+    /// A page of a listing, each row with the hash of what is stored; see [`super::Catalogue::page`].
     pub(super) fn page(
         &self,
         listing: &Listing,
         shown: &Shown,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<Listed>, CatalogueError> {
+    ) -> Result<Vec<(Listed, i64)>, CatalogueError> {
         let after = i64::try_from(after).unwrap_or(i64::MAX);
         self.read(|connection| page(connection, listing, shown, after, limit))
     }
@@ -318,6 +321,28 @@ impl Store {
                 }
             }
             Ok(unseen)
+        })
+    }
+
+    /// Passes on the hashes of all that is stored, a part at a time.
+    pub(super) fn hashes(
+        &self,
+        mut take: impl FnMut(&[(Guid, i64)]),
+    ) -> Result<(), CatalogueError> {
+        self.read(|connection| {
+            let mut query =
+                connection.prepare_cached("SELECT guid, hash FROM interactions NOT INDEXED")?;
+            let mut rows = query.query([])?;
+            let mut part = Vec::with_capacity(HASHES_AT_ONCE);
+            while let Some(row) = rows.next()? {
+                part.push((Guid::from_bytes(row.get(0)?), row.get(1)?));
+                if part.len() == HASHES_AT_ONCE {
+                    take(&part);
+                    part.clear();
+                }
+            }
+            take(&part);
+            Ok(())
         })
     }
 

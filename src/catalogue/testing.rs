@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Change, Changes, Known};
+use super::{Change, Changes, Known, Unremembered};
 use crate::model::{Guid, Interaction, NameTable, Personal, TimeWindow};
 use crate::remote::{
     Class, Conditions, ContentAnswer, ContentRequest, Continuation, Remote, RemoteError,
@@ -85,14 +85,19 @@ impl Heard {
     /// The changes since the last call, as words.
     pub(super) fn take(&self) -> Vec<String> {
         let changes = std::mem::take(&mut *self.0.lock().unwrap());
-        changes
-            .iter()
-            .map(|change| match change {
-                Change::Added(guid, _) => format!("added {guid:?}"),
-                Change::Updated { now, .. } => format!("updated {:?}", now.interaction.guid),
-                Change::Removed(known) => format!("removed {:?}", known.interaction.guid),
-            })
-            .collect()
+        let words = |change: &Change| match change {
+            Change::Added(guid, _) => vec![format!("added {guid:?}")],
+            Change::Updated { now, .. } => vec![format!("updated {:?}", now.interaction.guid)],
+            Change::Removed(known) => vec![format!("removed {:?}", known.interaction.guid)],
+            Change::Unremembered(changed) => changed
+                .iter()
+                .map(|Unremembered { guid, now }| match now {
+                    Some(_) => format!("updated unremembered {guid:?}"),
+                    None => format!("removed unremembered {guid:?}"),
+                })
+                .collect(),
+        };
+        changes.iter().flat_map(words).collect()
     }
 }
 

@@ -5,8 +5,8 @@
 //! up and not yet forgotten, and is what answers for versions that the catalogue no longer knows. Two nodes
 //! whose numbers collide are told apart, and the later one is moved aside for as long as it is held.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -171,6 +171,20 @@ impl InodeTable {
         let held = self.lock();
         let number = self.place(&held, node);
         held.by_number.contains_key(&number).then_some(number)
+    }
+
+    /// What the kernel holds of these interactions, apart from their directories. Looks at every inode.
+    pub(super) fn held_of(&self, guids: &HashSet<Guid>) -> HashMap<Guid, Vec<Arc<Inode>>> {
+        let mut found: HashMap<Guid, Vec<Arc<Inode>>> = HashMap::new();
+        for counted in self.lock().by_number.values() {
+            if let Kept::Whole(inode) = &counted.inode
+                && let Some(guid) = inode.node.interaction()
+                && guids.contains(&guid)
+            {
+                found.entry(guid).or_default().push(Arc::clone(inode));
+            }
+        }
+        found
     }
 
     /// Keeps the size of a held inode; returns whether it was another.

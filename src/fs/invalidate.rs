@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::catalogue::{Change, Changes, Known};
+use crate::catalogue::{Change, Changes, Known, Unremembered};
 use crate::content::Discoveries;
 use crate::lane;
-use crate::model::{ContentId, ContentKey, Day, Interaction, Item};
+use crate::model::{
+    AgentId, ContentId, ContentKey, Day, Direction, Guid, Interaction, Item, NameTable,
+};
 use crate::tree::place::METADATA_NAME;
 use crate::tree::{Node, TextForm, view_names};
 
@@ -214,10 +216,16 @@ impl Announcer {
             self.drop_name(&directory, name);
             self.drop_versions(&item.content_id(guid));
         }
-        self.drop_name(&directory, METADATA_NAME);
-        self.drop_content(&directory);
         self.drop_links(known);
         self.drop_text_name(known);
+        self.drop_directory(guid);
+    }
+
+    /// Drops an interaction that is gone, and its bytes.
+    fn drop_directory(&self, guid: Guid) {
+        let directory = Node::Interaction(guid);
+        self.drop_name(&directory, METADATA_NAME);
+        self.drop_content(&directory);
         // Last: the names inside can't be dropped once the directory is.
         self.drop_name(&Node::Root, &guid.to_string());
         self.root_changes();
@@ -226,21 +234,94 @@ impl Announcer {
         }
     }
 
+    /// Drops what the kernel keeps of interactions of which isn't known what they were: the inodes tell.
+    fn unremembered(&self, changed: &[Unremembered]) {
+        let guids: HashSet<Guid> = changed.iter().map(|changed| changed.guid).collect();
+        let held = self.inodes.held_of(&guids);
+        for Unremembered { guid, now } in changed {
+            let now = now.as_deref();
+            for inode in held.get(guid).into_iter().flatten() {
+                self.drop_unremembered(*guid, inode, now);
+            }
+            match now {
+                Some(now) => {
+                    let directory = Node::Interaction(*guid);
+                    for name in named_items(now).keys() {
+                        self.drop_name(&directory, name);
+                    }
+                    self.drop_name(&directory, METADATA_NAME);
+                    self.drop_content(&directory);
+                    self.drop_text_name(now);
+                }
+                None => self.drop_directory(*guid),
+            }
+        }
+    }
+
+    /// Drops an inode that may be out of date, and the names under which the kernel can know it.
+    fn drop_unremembered(&self, guid: Guid, inode: &Inode, now: Option<&Known>) {
+        // A third direction is nowhere documented: a link of one leads nowhere until the kernel asks again.
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            match &inode.node {
+                Node::DateLink(_) => self.drop_date_link(guid, inode.time, &direction),
+                Node::AgentLink(agent, _) => {
+                    self.drop_agent_link(agent.as_ref(), guid, inode.time, &direction);
+                }
+                Node::Text(_, TextForm::Plain) => {
+                    let name = view_names::text_in_day(inode.time, &direction, guid);
+                    self.drop_name(&Node::TextDay(Day::of(inode.time)), &name);
+                }
+                _ => {}
+            }
+        }
+        let (Node::Item(id) | Node::Text(id, _), Some(item)) = (&inode.node, &inode.item) else {
+            return;
+        };
+        let mut items = now.iter().flat_map(|now| &*now.interaction.items);
+        if items.clone().any(|kept| kept.content_id(guid) == *id) {
+            return;
+        }
+        let directory = Node::Interaction(guid);
+        // Its name if it was the first of its type, and its name if it wasn't.
+        let item = Item::clone(item);
+        for (_, name) in NameTable::assign(&[item.clone(), item], None).entries() {
+            self.drop_name(&directory, name);
+        }
+        self.drop_versions(id);
+        if items.all(|kept| kept.key != id.key)
+            && let Some(contents) = self.contents()
+        {
+            contents.forget(guid, Some(&id.key));
+        }
+    }
+
     fn drop_links(&self, known: &Known) {
         let interaction = &known.interaction;
         let (guid, start, direction) =
             (interaction.guid, interaction.start, &interaction.direction);
-        self.drop_name(
-            &Node::Day(Day::of(start)),
-            &view_names::in_day(start, direction, guid),
-        );
-        let name = view_names::in_agent(start, direction, guid);
+        self.drop_date_link(guid, start, direction);
         if interaction.agents.is_empty() {
-            self.drop_name(&Node::Agent(None), &name);
+            self.drop_agent_link(None, guid, start, direction);
         }
         for agent in &interaction.agents {
-            self.drop_name(&Node::Agent(Some(agent.clone())), &name);
+            self.drop_agent_link(Some(agent), guid, start, direction);
         }
+    }
+
+    fn drop_date_link(&self, guid: Guid, start: Timestamp, direction: &Direction) {
+        let name = view_names::in_day(start, direction, guid);
+        self.drop_name(&Node::Day(Day::of(start)), &name);
+    }
+
+    fn drop_agent_link(
+        &self,
+        agent: Option<&AgentId>,
+        guid: Guid,
+        start: Timestamp,
+        direction: &Direction,
+    ) {
+        let name = view_names::in_agent(start, direction, guid);
+        self.drop_name(&Node::Agent(agent.cloned()), &name);
     }
 
     fn drop_text_name(&self, known: &Known) {
@@ -259,6 +340,7 @@ impl Changes for Announcer {
             Change::Added(..) => self.root_changes(),
             Change::Updated { before, now } => self.updated(&before, &now),
             Change::Removed(known) => self.removed(&known),
+            Change::Unremembered(changed) => self.unremembered(&changed),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::remote::RemoteError;
 use crate::tree::Node;
 
 mod model;
+mod unremembered;
 
 const WAV: &str = "audio/wav";
 const JSON: &str = "application/json";

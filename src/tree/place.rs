@@ -180,6 +180,19 @@ impl Node {
         }
     }
 
+    /// The interaction that it is, lies in, tells of or leads to.
+    pub fn interaction(&self) -> Option<Guid> {
+        match self {
+            Self::Interaction(guid)
+            | Self::UpperCaseLink(guid)
+            | Self::Metadata(guid, _)
+            | Self::DateLink(guid)
+            | Self::AgentLink(_, guid) => Some(*guid),
+            Self::Item(id) | Self::Text(id, _) => Some(id.guid),
+            _ => None,
+        }
+    }
+
     /// The directory that it lies in, as far as that is known from the node alone; for `..`.
     pub fn parent(&self) -> Self {
         match self {

@@ -94,13 +94,13 @@ pub(super) fn page(
     shown: &Shown,
     after: i64,
     limit: usize,
-) -> rusqlite::Result<Vec<Listed>> {
+) -> rusqlite::Result<Vec<(Listed, i64)>> {
     let (from, to) = (micros(listing.window.from), micros(listing.window.to));
     let filter = &shown.filter;
     let by_address = filter.connect_from.is_some() || filter.connect_to.is_some();
     let rows = i64::try_from(limit).unwrap_or(i64::MAX);
 
-    let mut sql = String::from("SELECT i.sequence, i.guid, i.start, i.direction");
+    let mut sql = String::from("SELECT i.sequence, i.guid, i.start, i.direction, i.hash");
     let mut values: Vec<(&str, &dyn ToSql)> =
         vec![(":after", &after), (":from", &from), (":to", &to)];
     sql.push_str(if by_address { ", d.json" } else { "" });
@@ -158,24 +158,27 @@ pub(super) fn page(
     while listed.len() < limit
         && let Some(row) = rows.next()?
     {
-        if by_address && !admits(filter, row.get_ref(4)?) {
+        if by_address && !admits(filter, row.get_ref(5)?) {
             continue;
         }
         let sequence = row.get::<_, i64>(0)?.unsigned_abs();
         // A listing that goes back would never end.
         if listed
             .last()
-            .map_or(after.unsigned_abs(), |last: &Listed| last.sequence)
+            .map_or(after.unsigned_abs(), |(last, _): &(Listed, i64)| {
+                last.sequence
+            })
             >= sequence
         {
             return Err(out_of_order());
         }
-        listed.push(Listed {
+        let row_listed = Listed {
             sequence,
             guid: Guid::from_bytes(row.get(1)?),
             start: time(row, 2)?,
             direction: direction_of(row.get_ref(3)?),
-        });
+        };
+        listed.push((row_listed, row.get(4)?));
     }
     Ok(listed)
 }

@@ -107,6 +107,59 @@ async fn what_another_mount_writes_is_announced_here() {
 }
 
 #[test]
+fn what_another_mount_writes_is_announced_though_memory_let_go_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("catalogue.db");
+    let catalogue = Catalogue::open(&path).unwrap();
+    let heard = Arc::new(Heard::default());
+    let listener: Arc<dyn Changes> = heard.clone();
+    catalogue.attach(&settings(), Clock::System, Some(Arc::downgrade(&listener)));
+    let told = || {
+        catalogue.keep_house().unwrap();
+        let mut told = heard.take();
+        told.sort();
+        told
+    };
+    let all: Vec<_> = (1..=7).map(|number| ago(number, 5)).collect();
+    catalogue.take_in(&all).unwrap();
+    *catalogue.recent() = Recent::with_limit(0);
+    // Six are listed, of three the details are shown.
+    let listing = Listing {
+        window: Day::of(base()).window(),
+        agent: None,
+    };
+    assert_eq!(catalogue.page(&listing, 0, 6).unwrap().len(), 6);
+    for number in 1..=3 {
+        assert!(catalogue.interaction(guid(number)).unwrap().is_some());
+        assert!(catalogue.remembered(guid(number)).is_none());
+    }
+    heard.take();
+    let replaced = |number| {
+        let start = base() - SignedDuration::from_mins(5);
+        build(number, start, "inbound", &[], &["voicemail"])
+    };
+    let other = Catalogue::open(&path).unwrap();
+    other.observe(replaced(2));
+    other.gone(guid(3));
+    other.gone(guid(4));
+    other.observe(replaced(5));
+    // Nobody here was given this one.
+    other.gone(guid(7));
+    // Shown again before this process finds out: what was shown first is out of date all the same.
+    *catalogue.recent() = Recent::new();
+    let again = catalogue.interaction(guid(2)).unwrap().unwrap();
+    assert_eq!(again.interaction, replaced(2));
+    let updated = |number| format!("updated unremembered {:?}", guid(number));
+    let removed = |number| format!("removed unremembered {:?}", guid(number));
+    assert_eq!(told(), [removed(3), removed(4), updated(2), updated(5)]);
+    // Once; and what comes after that is measured by what was told.
+    other.observe(ago(8, 5));
+    assert_eq!(told(), [format!("added {:?}", guid(8))]);
+    other.observe(ago(2, 5));
+    assert_eq!(told(), [updated(2)]);
+}
+
+#[test]
 fn the_files_are_private_and_deleted_data_does_not_linger() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("catalogue.db");
