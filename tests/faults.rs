@@ -505,6 +505,24 @@ fn a_replaced_item_is_stale_where_it_is_open_and_new_where_it_is_opened() {
     fails_with(file.read_at(&mut bytes, 0), &[Errno::STALE]);
 }
 
+/// The catalogue doesn't know yet, and a text's size is found out when its name is looked up.
+#[test]
+fn a_text_whose_transcript_was_replaced_is_that_of_the_new_one() {
+    if !can_mount() {
+        return;
+    }
+    let stage = Stage::plain();
+    let guid = stage.guid(0).to_string();
+    let new = br#"{"phrases":[{"text":"a word that was not there before"}]}"#;
+    stage.server.replace_item(&guid, "transcript", new);
+    let text = stage.mount.shell(&format!("cat text/*/*{guid}.txt"));
+    assert!(text.contains("a word that was not there before"), "{text}");
+    let size = stage
+        .mount
+        .shell(&format!("stat -L -c %s text/*/*{guid}.txt"));
+    assert_eq!(size.trim(), text.len().to_string());
+}
+
 #[test]
 fn wrong_lengths_in_the_metadata_end_in_whole_files_of_the_right_size() {
     if !can_mount() {
