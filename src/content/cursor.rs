@@ -27,7 +27,13 @@ impl Cursor {
 
     pub(super) fn now(&self, offset: u64, length: u32) -> Option<Bytes> {
         let object = &self.object;
-        let size = object.size()?;
+        let size = {
+            let state = object.lock();
+            if state.is_overwritten {
+                return None;
+            }
+            state.size?
+        };
         let Some(range) = ByteRange::of_read(offset, u64::from(length), size) else {
             return (!self.is_past_a_new_end(offset, size)).then(Bytes::new);
         };
@@ -79,6 +85,9 @@ impl Cursor {
             .map_err(|_| ContentError::DeadlinePassed)?;
         let mut is_noted = false;
         loop {
+            if object.lock().is_overwritten {
+                return Err(ContentError::Stale);
+            }
             let Some(size) = object.size() else {
                 object.size_within(&terms).await?;
                 continue;

@@ -60,6 +60,8 @@ pub(super) struct State {
     pub(super) size_is_learnt: bool,
     pub(super) pinned: Pinned,
     pub(super) is_stale: bool,
+    /// Stale, and what is held of it is of no use either: its inode stands for other bytes by now.
+    pub(super) is_overwritten: bool,
     pub(super) failures: Failures,
     pub(super) flights: Vec<Flight>,
     pub(super) waiters: HashMap<u64, Vec<Waiter>>,

@@ -284,6 +284,23 @@ impl Object {
     /// The version is no more: whoever needs its bytes is told, now and later.
     pub(super) fn become_stale(&self) {
         self.lock().is_stale = true;
+        self.give_way();
+    }
+
+    /// Other bytes have come in the place of this version's, under the same inode.
+    pub(super) fn become_overwritten(&self) {
+        {
+            let mut state = self.lock();
+            state.is_stale = true;
+            state.is_overwritten = true;
+        }
+        // After this no READ brings old bytes into the kernel's pages; before a new open can bring new ones.
+        self.shared.discoveries.replaced(&self.id);
+        self.give_way();
+    }
+
+    /// Makes room for what comes after this version, and then tells whoever waits.
+    fn give_way(&self) {
         // Before anybody is told, who would open it anew and find what is here.
         if let Some(entry) = &self.disk {
             entry.retire();
@@ -300,12 +317,6 @@ impl Object {
         let told = Delivery::Failed(ContentError::Stale, Instant::now());
         state.tell_orphans(&told);
         state.tell_size_waiters(&told);
-    }
-
-    /// Other bytes have come in the place of this version's.
-    pub(super) fn become_replaced(&self) {
-        self.shared.discoveries.replaced(&self.id);
-        self.become_stale();
     }
 }
 

@@ -303,7 +303,8 @@ impl Task {
                 let index = block::index_of(flight.position);
                 let length = self.partial.len() as u64;
                 let position = block::start_of(index) + length;
-                if self.is_endless && position >= size && end - size <= LARGEST_EXCESS {
+                if self.is_endless && position >= size && end.saturating_sub(size) <= LARGEST_EXCESS
+                {
                     // Whether the file ends where it should shows when the body does: the last block is held back.
                     return Ok(());
                 }

@@ -42,6 +42,8 @@ pub(super) struct Difference {
 pub(super) enum Verdict {
     /// It is another version, or none.
     Replaced,
+    /// Other bytes are in the version's place, and the metadata doesn't know of it.
+    Overwritten,
     /// The version is the same; only its true length was not known.
     Resized,
     /// The version is the same, but of another length than is known, which only one answer has said so far.
@@ -166,7 +168,6 @@ impl Pinned {
         let etag_agrees =
             self.validator.etag.is_some() && !self.etag_is_useless && !difference.etag;
         match difference {
-            // Replaced in place, before the metadata knows of it.
             Difference {
                 etag: true,
                 last_modified: true,
@@ -181,11 +182,11 @@ impl Pinned {
                 last_modified: true,
                 length: true,
                 ..
-            } => Verdict::Replaced,
+            } => Verdict::Overwritten,
             Difference {
                 last_modified: true,
                 ..
-            } if !etag_agrees => Verdict::Replaced,
+            } if !etag_agrees => Verdict::Overwritten,
             Difference {
                 last_modified: true,
                 ..
@@ -297,6 +298,6 @@ mod tests {
         let longer = pinned.compare(&validator("", "Sun"), Some(120), Some(100));
         assert_eq!(rejudged(&mut pinned, 100, longer), Verdict::Resized);
         let newer = pinned.compare(&validator("", "Mon"), Some(100), Some(100));
-        assert_eq!(rejudged(&mut pinned, 100, newer), Verdict::Replaced);
+        assert_eq!(rejudged(&mut pinned, 100, newer), Verdict::Overwritten);
     }
 }

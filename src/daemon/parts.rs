@@ -253,8 +253,8 @@ impl Parts {
         });
     }
 
-    /// Writes what has to outlive the process and closes all, within `time`. What a disk
-    /// that doesn't answer keeps from it is left: closing waits for the disk, too, so no caller does that itself.
+    /// Writes what has to outlive the process and closes all, within `time`. What a disk that
+    /// doesn't answer keeps from it is left: closing waits for the disk, too, so no caller does that itself.
     pub(super) async fn end(self, time: Duration) {
         let ending = tokio::spawn(async move {
             for task in [&self.sweep, &self.snapshots].into_iter().flatten() {

@@ -204,15 +204,15 @@ impl InodeTable {
         changed
     }
 
-    /// Forgets the size of a held inode; returns what it was.
-    pub fn forget_size(&self, number: u64) -> Option<u64> {
+    /// Forgets the size of a held inode.
+    pub fn forget_size(&self, number: u64) {
         let mut held = self.lock();
-        match held.by_number.get_mut(&number) {
-            Some(Counted {
-                inode: Kept::Whole(inode),
-                ..
-            }) if inode.size.is_some() => Arc::make_mut(inode).size.take(),
-            _ => None,
+        if let Some(Counted {
+            inode: Kept::Whole(inode),
+            ..
+        }) = held.by_number.get_mut(&number)
+        {
+            Arc::make_mut(inode).size = None;
         }
     }
 

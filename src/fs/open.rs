@@ -53,7 +53,6 @@ impl FileSystem {
         match &inode.node {
             Node::Item(id) => {
                 self.check_current(id)?;
-                let replaced = self.announcer.take_replaced(number);
                 if self.size(inode, number).is_none() {
                     let size = self.learn_size(inode, deadline).await?;
                     self.inodes.set_size(number, size);
@@ -63,6 +62,8 @@ impl FileSystem {
                 Arc::clone(&object).admission(deadline).await?;
                 let complete = Arc::clone(&object).complete_file();
                 let file = OpenFile::Content(object.reader());
+                // Last: an open that fails drops nothing of the kernel's.
+                let replaced = self.announcer.take_replaced(number);
                 Ok(Opened {
                     handle: self.files.insert(file),
                     volatile: false,

@@ -192,7 +192,11 @@ impl Task {
         };
         match (verdict, total) {
             (Verdict::Replaced, _) => {
-                object.become_replaced();
+                object.become_stale();
+                Err(ContentError::Stale)
+            }
+            (Verdict::Overwritten, _) => {
+                object.become_overwritten();
                 Err(ContentError::Stale)
             }
             (Verdict::Resized, Some(0)) => Ok(Verdict::Refuted),

@@ -151,6 +151,10 @@ async fn a_version_replaced_in_place_is_seen_by_its_validators_alone() {
         .unwrap_err();
     assert_eq!(error, ContentError::Stale);
     assert_eq!(fake.told.lock().unwrap().replaced, 1);
+    // What is held of the old would lie beside the new in the kernel's pages.
+    assert!(cursor.read_now(0, 4096).is_none());
+    let held = cursor.read(0, 4096, in_a_minute()).await;
+    assert_eq!(held, Err(ContentError::Stale));
     let fresh = object(&engine, &fake).cursor();
     assert_eq!(
         read(&fresh, 2, 0, 4096).await,
