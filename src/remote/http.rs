@@ -22,7 +22,7 @@ use super::search::{self, Query};
 use super::secret::SecretSlot;
 use super::status::Verdict;
 use super::token::{Account, AuthMethod, Tokens};
-use super::wire::{self, SetupError, drain, read_body};
+use super::wire::{self, Body, Room, SetupError, drain, read_long_body};
 use super::{
     Class, Conditions, ContentAnswer, ContentRequest, Endpoints, Remote, RemoteError, SearchPage,
     SearchRequest, Terms,
@@ -75,6 +75,7 @@ pub struct HttpRemote {
     pacer: Arc<Pacer>,
     tokens: Tokens,
     tally: Arc<Tally>,
+    room: Room,
 }
 
 impl HttpRemote {
@@ -110,6 +111,7 @@ impl HttpRemote {
             pacer,
             tokens,
             tally,
+            room: Room::for_one(),
         }))
     }
 
@@ -196,7 +198,7 @@ impl HttpRemote {
             _ => return Err(trial.refused(response).await),
         }
         let body = trial
-            .within_deadline(read_body(response, PAGE_MAX, &self.tally))
+            .within_deadline(read_long_body(response, PAGE_MAX, &self.tally, &self.room))
             .await?
             .map_err(Failure::transient)?;
         let query = Arc::clone(query);
@@ -229,7 +231,12 @@ impl HttpRemote {
             _ => return Err(trial.refused(response).await),
         }
         let body = trial
-            .within_deadline(read_body(response, INTERACTION_MAX, &self.tally))
+            .within_deadline(read_long_body(
+                response,
+                INTERACTION_MAX,
+                &self.tally,
+                &self.room,
+            ))
             .await?
             .map_err(Failure::transient)?;
         off_the_reactor(body, move |body| read_interaction(body, guid))
@@ -359,13 +366,13 @@ fn read_interaction(body: &[u8], guid: Guid) -> Result<Interaction, RemoteError>
 
 /// Parses a body, on a thread for blocking work if it is long.
 async fn off_the_reactor<T: Send + 'static>(
-    body: Vec<u8>,
+    body: Body,
     parse: impl FnOnce(&[u8]) -> Result<T, RemoteError> + Send + 'static,
 ) -> Result<T, RemoteError> {
-    if body.len() < LONG_JSON {
-        return parse(&body);
+    if body.bytes.len() < LONG_JSON {
+        return parse(&body.bytes);
     }
-    tokio::task::spawn_blocking(move || parse(&body))
+    tokio::task::spawn_blocking(move || parse(&body.bytes))
         .await
         .unwrap_or(Err(RemoteError::Protocol(
             "a body that could not be parsed",

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Response, redirect, retry};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::RemoteError;
@@ -37,6 +38,9 @@ pub(super) const HEAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a body may bring no byte while somebody waits for one.
 pub(super) const STALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Beyond this a body is a long one: several times what a page of a thousand interactions takes.
+const LONG_BODY: usize = 8 << 20;
 
 /// As many idle connections are kept as there may be parallel readers.
 const IDLE_CONNECTIONS: usize = 64;
@@ -207,10 +211,49 @@ fn tls_word(error: &rustls::Error) -> &'static str {
 /// # Errors
 /// [`RemoteError::Interrupted`] when it breaks off or stalls, [`RemoteError::Protocol`] when it is longer.
 pub(super) async fn read_body(
-    mut response: Response,
+    response: Response,
     cap: usize,
     tally: &Tally,
 ) -> Result<Vec<u8>, RemoteError> {
+    let body = read_with(response, cap, tally, None).await?;
+    Ok(body.bytes)
+}
+
+/// Room for one long body at a time, so that several searches at once take no more memory than one.
+#[derive(Clone, Debug)]
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Room {
+    pub(super) fn for_one() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// A body, and the room that it takes up while it lives, if it is a long one.
+pub(super) struct Body {
+    pub(super) bytes: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads a whole body that may be long: beyond [`LONG_BODY`] it waits for room.
+///
+/// # Errors
+/// As [`read_body`].
+pub(super) async fn read_long_body(
+    response: Response,
+    cap: usize,
+    tally: &Tally,
+    room: &Room,
+) -> Result<Body, RemoteError> {
+    read_with(response, cap, tally, Some(room)).await
+}
+
+async fn read_with(
+    mut response: Response,
+    cap: usize,
+    tally: &Tally,
+    room: Option<&Room>,
+) -> Result<Body, RemoteError> {
     const TOO_LONG: RemoteError = RemoteError::Protocol("a body longer than any that is expected");
     let promised = response
         .content_length()
@@ -219,17 +262,30 @@ pub(super) async fn read_body(
         return Err(TOO_LONG);
     }
     // What a header promises is not reserved before it comes.
-    let mut body = Vec::with_capacity(promised.unwrap_or(0).min(1 << 20));
+    let mut bytes = Vec::with_capacity(promised.unwrap_or(0).min(1 << 20));
+    let mut taken = None;
     loop {
         match timeout(STALL_LIMIT, response.chunk()).await {
             Ok(Ok(Some(chunk))) => {
                 tally.received(chunk.len());
-                if body.len() + chunk.len() > cap {
+                if bytes.len() + chunk.len() > cap {
                     return Err(TOO_LONG);
                 }
-                body.extend_from_slice(&chunk);
+                if let Some(Room(room)) = room
+                    && taken.is_none()
+                    && bytes.len() + chunk.len() > LONG_BODY
+                {
+                    // Never closed, so there is room some time; the call's deadline bounds the wait.
+                    taken = Arc::clone(room).acquire_owned().await.ok();
+                }
+                bytes.extend_from_slice(&chunk);
             }
-            Ok(Ok(None)) => return Ok(body),
+            Ok(Ok(None)) => {
+                return Ok(Body {
+                    bytes,
+                    _room: taken,
+                });
+            }
             Ok(Err(_)) | Err(_) => return Err(RemoteError::Interrupted),
         }
     }
@@ -246,5 +302,36 @@ pub(super) async fn drain(response: Response, tally: &Tally) {
         let reading = read_body(response, SHORT, tally);
         // Slower than this, a new connection is the cheaper way.
         let _ = timeout(Duration::from_millis(250), reading).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    async fn read(length: usize, room: &Room) -> Result<Body, RemoteError> {
+        let response = hyper::Response::new(reqwest::Body::from(vec![b' '; length]));
+        read_long_body(response.into(), 2 * LONG_BODY, &Tally::default(), room).await
+    }
+
+    #[tokio::test]
+    async fn there_is_room_for_one_long_body_at_a_time_and_for_any_number_of_short_ones() {
+        let room = Room::for_one();
+        let held = read(LONG_BODY + 1, &room).await.unwrap();
+        let mut next = pin!(read(LONG_BODY + 2, &room));
+        assert!(futures::poll!(&mut next).is_pending());
+        let short = read(LONG_BODY, &room).await.unwrap();
+        assert_eq!(short.bytes.len(), LONG_BODY);
+        drop(held);
+        assert_eq!(next.await.unwrap().bytes.len(), LONG_BODY + 2);
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_the_cap_takes_no_room() {
+        let room = Room::for_one();
+        assert!(read(2 * LONG_BODY + 1, &room).await.is_err());
+        assert!(read(LONG_BODY + 1, &room).await.is_ok());
     }
 }
