@@ -28,6 +28,8 @@ pub(super) enum Fault {
     CutAfter(u64),
     /// 200 with the whole file.
     IgnoresRange,
+    /// The same, and the body breaks off after so many bytes.
+    IgnoresRangeAndCutsAfter(u64),
     /// 200 as if the file had so many bytes.
     Resized(u64),
     /// The answer's head never comes.
@@ -249,7 +251,11 @@ impl Remote for Shim {
                     (None, time) => time != &validator.last_modified,
                 }
             });
-            let whole = condition_fails || matches!(fault, Some(Fault::IgnoresRange));
+            let whole = condition_fails
+                || matches!(
+                    fault,
+                    Some(Fault::IgnoresRange | Fault::IgnoresRangeAndCutsAfter(_))
+                );
             if !whole && request.start >= served.size && request.start > 0 {
                 let total = Some(served.size);
                 return Err(RemoteError::PastEnd { total });
@@ -261,7 +267,9 @@ impl Remote for Shim {
                 request.end.unwrap_or(served.size).min(served.size)
             };
             let cut = match fault {
-                Some(Fault::CutAfter(bytes)) => Some(start + bytes),
+                Some(Fault::CutAfter(bytes) | Fault::IgnoresRangeAndCutsAfter(bytes)) => {
+                    Some(start + bytes)
+                }
                 _ => None,
             };
             let content = served.content;

@@ -32,6 +32,19 @@ async fn a_body_that_breaks_off_is_resumed_at_its_last_good_byte() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_that_come_again_renew_no_retries() {
+    let fake = Arc::new(Fake::of_size(20 * MIB));
+    for _ in 0..100 {
+        fake.fault(Fault::IgnoresRangeAndCutsAfter(3 * MIB));
+    }
+    let engine = engine(&fake, 64 * MIB, None);
+    let cursor = object(&engine, &fake).cursor();
+    let error = cursor.read(5 * MIB, 4096, in_a_minute()).await.unwrap_err();
+    assert_eq!(error, ContentError::Remote(RemoteError::Interrupted));
+    assert_eq!(fake.requests.lock().unwrap().len(), 1 + 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ignored_range_is_used_and_never_taken_for_the_range() {
     let fake = Arc::new(Fake::of_size(20 * MIB));
     fake.fault(Fault::IgnoresRange);
