@@ -428,8 +428,11 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let root = self.root();
-        if is_mounted(&root) {
-            let _ = rustix::mount::unmount(&root, rustix::mount::UnmountFlags::DETACH);
+        if is_mounted(&root)
+            && rustix::mount::unmount(&root, rustix::mount::UnmountFlags::DETACH).is_err()
+        {
+            // Only root may.
+            let _ = Command::new("fusermount3").arg("-uz").arg(&root).status();
         }
         if let Some(child) = self.child.as_mut() {
             let patience = Instant::now() + Duration::from_secs(10);
@@ -437,7 +440,7 @@ impl Drop for Mount {
                 if Instant::now() > patience {
                     let _ = child.kill();
                 }
-                std::thread::yield_now();
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         if std::thread::panicking() {
