@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::fs::{FallocateFlags, fallocate};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Entry;
@@ -132,6 +133,11 @@ fn write_data(data: &File, blocks: &[Stored]) -> std::io::Result<()> {
         .map(|block| IoSlice::new(&block.bytes))
         .collect();
     let total: usize = blocks.iter().map(|block| block.bytes.len()).sum();
+    if blocks.len() > 1 {
+        // Room for all of them at once: as they are written, ext4 would reserve it page by page, at a quarter of the write's
+        // cost. A file system that can't do it says so, and one that has no room says so again to the write.
+        let _ = fallocate(data, FallocateFlags::KEEP_SIZE, first.at, total as u64);
+    }
     let written = rustix::io::pwritev(data, &pieces, first.at)?;
     if written < total {
         // Cut short, by a signal or a disk that is nearly full: the rest one by one, which says why.
