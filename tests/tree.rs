@@ -233,6 +233,10 @@ fn mount_options_and_type_are_as_promised() {
             "{option} in {line}"
         );
     }
+    if !rustix::process::geteuid().is_root() {
+        // By these modes it is somebody else's.
+        return;
+    }
     let metadata = mount.path(CALL).join("transcript.json").metadata().unwrap();
     assert_eq!((metadata.uid(), metadata.gid()), (12345, 54321));
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o440);
