@@ -76,6 +76,7 @@ pub fn mount(
     let notices = Notices::start(session.notifier()).map_err(refused)?;
     let mut session = session.spawn().map_err(refused)?;
     filesystem.connect(Arc::clone(&notices) as _);
+    look_at_root(mountpoint.clone(), Arc::clone(&notices)).map_err(refused)?;
 
     let (sender, ended) = watch::channel(false);
     let idle = thread::Builder::new().spawn(|| Ok(())).map_err(refused)?;
@@ -97,6 +98,19 @@ pub fn mount(
         .map_err(refused)?;
     readahead::widen(&mountpoint);
     Ok(Mounted { mountpoint, ended })
+}
+
+/// Has the kernel ask for the root's attributes: until it has them, notices about the root wait. On a thread of its own, because
+/// this process is the one that answers.
+fn look_at_root(mountpoint: PathBuf, notices: Arc<Notices>) -> io::Result<()> {
+    thread::Builder::new()
+        .name("first-look".to_owned())
+        .spawn(move || {
+            // A mount that is ended meanwhile has no use for notices.
+            let _ = rustix::fs::stat(&mountpoint);
+            notices.root_is_known();
+        })
+        .map(drop)
 }
 
 impl Mounted {

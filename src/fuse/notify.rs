@@ -5,6 +5,9 @@
 //! that proves longer than listed is known to be before the READ that showed it is answered (a program
 //! would take the listed length for the end). Notices that wait already are not queued twice, and there is a bound: beyond it
 //! notices are dropped, and what they were about lives until its time is up.
+//!
+//! The kernel begins with a root that nobody but root may enter, and asks for its attributes. An answer that a notice overtakes
+//! it throws away, and whoever asked gets EACCES; so those of the root wait until it was looked at once.
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
@@ -14,7 +17,7 @@ use std::thread;
 
 use fuser::{INodeNo, Notifier};
 
-use crate::fs::{Kernel, Notice};
+use crate::fs::{Kernel, Notice, ROOT};
 
 /// How many notices may wait.
 const LIMIT: usize = 65_536;
@@ -33,6 +36,8 @@ struct Waiting {
     known: HashSet<Notice>,
     overflowing: bool,
     closed: bool,
+    /// What is about the root, until the kernel knows its attributes.
+    early: Option<HashSet<Notice>>,
 }
 
 impl Notices {
@@ -40,7 +45,7 @@ impl Notices {
     pub(super) fn start(notifier: Notifier) -> io::Result<Arc<Self>> {
         let notices = Arc::new(Self {
             notifier: Some(notifier.clone()),
-            ..Self::default()
+            ..Self::before_the_first_look()
         });
         let queue = Arc::clone(&notices);
         thread::Builder::new()
@@ -54,6 +59,37 @@ impl Notices {
                 }
             })?;
         Ok(notices)
+    }
+
+    fn before_the_first_look() -> Self {
+        let waiting = Waiting {
+            early: Some(HashSet::new()),
+            ..Waiting::default()
+        };
+        Self {
+            waiting: Mutex::new(waiting),
+            ..Self::default()
+        }
+    }
+
+    /// Lets out what is about the root.
+    pub(super) fn root_is_known(&self) {
+        let early = self.lock().early.take();
+        early
+            .into_iter()
+            .flatten()
+            .for_each(|notice| self.notify(notice));
+    }
+
+    /// Takes a notice that is to wait for the first look at the root; else gives it back.
+    fn kept_early(&self, notice: Notice) -> Option<Notice> {
+        if let Notice::Attributes(ROOT) | Notice::Content(ROOT) = notice
+            && let Some(early) = &mut self.lock().early
+        {
+            early.insert(notice);
+            return None;
+        }
+        Some(notice)
     }
 
     /// Lets the thread end.
@@ -85,6 +121,9 @@ impl Notices {
 
 impl Kernel for Notices {
     fn notify(&self, notice: Notice) {
+        let Some(notice) = self.kept_early(notice) else {
+            return;
+        };
         if let (Notice::Attributes(_), Some(notifier)) = (&notice, &self.notifier) {
             if let Err(error) = send(notifier, &notice) {
                 tracing::debug!(%error, "the kernel did not take a notice");
@@ -139,5 +178,20 @@ mod tests {
         assert_eq!(notices.lock().order.len(), LIMIT);
         notices.close();
         assert_eq!(notices.next(), None);
+    }
+
+    #[test]
+    fn what_is_about_the_root_waits_for_the_first_look_at_it() {
+        let notices = Notices::before_the_first_look();
+        notices.notify(Notice::Content(ROOT));
+        notices.notify(Notice::Content(ROOT));
+        notices.notify(Notice::Content(7));
+        assert_eq!(notices.next(), Some(Notice::Content(7)));
+        assert!(notices.lock().order.is_empty());
+        notices.root_is_known();
+        assert_eq!(notices.next(), Some(Notice::Content(ROOT)));
+        notices.notify(Notice::Attributes(ROOT));
+        assert_eq!(notices.next(), Some(Notice::Attributes(ROOT)));
+        assert!(notices.lock().order.is_empty());
     }
 }

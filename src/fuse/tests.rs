@@ -7,9 +7,12 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use tokio::runtime::Runtime;
 
 use super::mountpoint::mounted_at;
@@ -404,6 +407,35 @@ fn what_is_removed_disappears() {
     stage.announcer.changed(Change::Removed(gone));
     eventually("the directory is gone", || !standing.of(1, "").exists());
     assert!(!names(standing.place.path()).contains(&guid(1).to_string()));
+}
+
+/// The kernel gives the root of a mount that fusermount3 made no mode before it was asked for, and throws the answer away if a
+/// notice overtakes it.
+#[test]
+fn news_at_the_beginning_keep_no_ordinary_user_out() {
+    // Of this thread, and those that it starts: they mount and enter as an ordinary user's do.
+    let mut held = capabilities(None).unwrap();
+    held.effective = CapabilitySet::empty();
+    set_capabilities(None, held).unwrap();
+    for _ in 0..20 {
+        let test = "news_at_the_beginning_keep_no_ordinary_user_out";
+        let Some(standing) = standing(test, |_| {}) else {
+            return;
+        };
+        let is_over = AtomicBool::new(false);
+        let listed = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let news = Change::Added(guid(9), Timestamp::UNIX_EPOCH);
+                    standing.stage.announcer.changed(news);
+                }
+            });
+            let listed = fs::read_dir(standing.place.path()).map(Iterator::count);
+            is_over.store(true, Ordering::Relaxed);
+            listed
+        });
+        assert_eq!(listed.unwrap(), 6);
+    }
 }
 
 #[test]
