@@ -378,7 +378,7 @@ fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
             let throttles = std::mem::take(&mut state.throttles);
             drop(state);
             shared.in_ledger_since.store(now.max(1), Ordering::Relaxed);
-            let served = file.locked(now, |log, record| {
+            let served = file.locked_at(now_micros, |log, record| {
                 // Only now: waiting for the lock may have taken a while, and grants must not be antedated.
                 let now = now_micros();
                 let mut pace = Pace {
