@@ -49,12 +49,6 @@ impl Ledger {
     /// # Errors
     /// When it can't be opened, is no regular file, or belongs to somebody else.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        if let Some(directory) = path.parent().filter(|parent| !parent.exists()) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)?;
-        }
         Ok(Self {
             path: path.to_owned(),
             file: open_file(path)?,
@@ -218,6 +212,12 @@ impl Drop for Lock {
 }
 
 fn open_file(path: &Path) -> io::Result<Arc<File>> {
+    if let Some(directory) = path.parent().filter(|parent| !parent.exists()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+    }
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -330,6 +330,18 @@ mod tests {
         let mut one = Ledger::open(&path).unwrap();
         push(&mut one, 5);
         std::fs::remove_file(&path).unwrap();
+        push(&mut one, 6);
+        let mut other = Ledger::open(&path).unwrap();
+        assert_eq!(latest(&mut other, 1), Some(6));
+    }
+
+    #[test]
+    fn a_directory_that_was_deleted_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("account/pace");
+        let mut one = Ledger::open(&path).unwrap();
+        push(&mut one, 5);
+        std::fs::remove_dir_all(directory.path().join("account")).unwrap();
         push(&mut one, 6);
         let mut other = Ledger::open(&path).unwrap();
         assert_eq!(latest(&mut other, 1), Some(6));
