@@ -168,13 +168,15 @@ impl Tokens {
     }
 
     /// Takes note that the API denied a request made with `token`. Whether another token is worth a try:
-    /// each token is replaced at most once.
-    pub(super) fn reject(&self, token: &Token) -> bool {
+    /// each token is replaced at most once, but that it may not see one object says nothing of a token that is
+    /// refused later.
+    pub(super) fn reject(&self, token: &Token, error: &RemoteError) -> bool {
         let mut state = self.inner.lock();
-        let stands = state
-            .denial
-            .as_ref()
-            .is_some_and(|denial| denial.serial == token.serial && Instant::now() < denial.until);
+        let stands = state.denial.as_ref().is_some_and(|denial| {
+            denial.serial == token.serial
+                && Instant::now() < denial.until
+                && (denial.error != RemoteError::Forbidden || denial.error == *error)
+        });
         if stands {
             return false;
         }

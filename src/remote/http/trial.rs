@@ -237,7 +237,7 @@ impl<'a> Trial<'a> {
                     return Err(error);
                 }
                 self.has_renewed = true;
-                if self.remote.tokens.reject(&token) {
+                if self.remote.tokens.reject(&token, &error) {
                     tracing::debug!(kind = ?self.kind, "denied: a new token is tried");
                     Ok(())
                 } else {

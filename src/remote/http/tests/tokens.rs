@@ -191,6 +191,25 @@ async fn a_429_of_the_token_endpoint_pauses_everyone_too() {
     assert_eq!(server.tokens().len(), 1);
 }
 
+#[tokio::test]
+async fn that_an_object_is_forbidden_makes_no_later_401_final() {
+    let server = Scripted::start(|asked, _| {
+        if asked.target.contains("/content/") {
+            Reply::new(403, &[], "")
+        } else if bearer(asked) == "Bearer token-2" {
+            Reply::new(401, &[], "")
+        } else {
+            Reply::json(interaction_json())
+        }
+    })
+    .await;
+    let remote = server.remote();
+    let forbidden = remote.content(content_of(0, None), terms()).await;
+    assert_eq!(forbidden.unwrap_err(), RemoteError::Forbidden);
+    remote.interaction(guid(), terms()).await.unwrap();
+    assert_eq!(server.tokens().len(), 3);
+}
+
 /// The clock is stopped and put forward between requests, never while one is under way.
 #[tokio::test]
 async fn an_old_token_serves_while_its_renewal_is_under_way() {
