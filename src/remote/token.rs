@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, Shared};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -350,7 +350,7 @@ impl Inner {
             Verdict::Throttled => {
                 count(Outcome::Throttled);
                 self.pacer
-                    .throttled(permit, retry_after(response.headers().get(RETRY_AFTER)));
+                    .throttled(permit, retry_after(response.headers()));
                 drain(response, &self.tally).await;
                 return Err(Failure::Throttled);
             }
