@@ -171,6 +171,11 @@ impl Pacer {
         }
     }
 
+    /// Whether requests are known to pause until after `deadline`.
+    pub(super) fn is_paused_past(&self, deadline: Instant) -> bool {
+        *self.shared.paused_until.borrow() > boot_deadline(deadline, now_micros())
+    }
+
     /// How long until `requests` of `class` are granted, if nobody else asks meanwhile.
     pub(super) fn time_for(&self, class: Class, requests: u64) -> Duration {
         let now = now_micros();

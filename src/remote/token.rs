@@ -41,8 +41,11 @@ pub enum AuthMethod {
 /// The only scope that a reader needs.
 const SCOPE: &str = "interaction-content:read";
 
-/// How long all tries for one token may take together.
+/// How long all tries for one token may take together, once it is the first one's turn.
 const FLIGHT_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the first try may wait for its turn: longer than any pause.
+const TURN_LIMIT: Duration = Duration::from_secs(2 * 86_400);
 
 /// How long a refused secret is not tried again.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
@@ -155,15 +158,25 @@ impl Tokens {
     /// [`RemoteError::NoBudget`] and [`RemoteError::DeadlinePassed`] by the caller's deadline; else what the
     /// request for it failed with.
     pub(super) async fn get(&self, deadline: Instant) -> Result<Token, RemoteError> {
-        let flight = match self.inner.held()? {
-            Held::Token(token) => return Ok(token),
-            Held::Flight(flight) => flight,
-        };
-        tokio::select! {
-            biased;
-            result = flight => result,
-            () = self.inner.pacer.paused_past(deadline) => Err(RemoteError::NoBudget),
-            () = tokio::time::sleep_until(deadline) => Err(RemoteError::DeadlinePassed),
+        loop {
+            let flight = match self.inner.held()? {
+                Held::Token(token) => return Ok(token),
+                Held::Flight(flight) => flight,
+            };
+            let result = tokio::select! {
+                biased;
+                result = flight => result,
+                () = self.inner.pacer.paused_past(deadline) => Err(RemoteError::NoBudget),
+                () = tokio::time::sleep_until(deadline) => Err(RemoteError::DeadlinePassed),
+            };
+            // A pause that is too long for the tries of one flight may be short for this caller: the next
+            // flight's first try waits for its end.
+            let may_wait = matches!(result, Err(RemoteError::NoBudget))
+                && !self.inner.pacer.is_paused_past(deadline)
+                && Instant::now() < deadline;
+            if !may_wait {
+                return result;
+            }
         }
     }
 
@@ -279,12 +292,13 @@ impl Inner {
     }
 
     async fn fetch(&self) -> Result<Token, RemoteError> {
+        // A reader may be waiting for it, whoever asked first. All who wait give up by deadlines of their own.
+        let turn = Instant::now() + TURN_LIMIT;
+        let mut permit = self.pacer.acquire(Class::Reader, turn).await?;
         let deadline = Instant::now() + FLIGHT_LIMIT;
         let retries = RetryBudget::standard();
         let (secret, generation) = self.account.secret.current();
         loop {
-            // A reader may be waiting for it, whoever asked first.
-            let permit = self.pacer.acquire(Class::Reader, deadline).await?;
             let attempt = self.attempt(&secret, generation, permit);
             let failure = match timeout_at(deadline, attempt).await {
                 Ok(Ok(token)) => {
@@ -317,6 +331,7 @@ impl Inner {
                     tokio::time::sleep(delay).await;
                 }
             }
+            permit = self.pacer.acquire(Class::Reader, deadline).await?;
         }
     }
 

@@ -192,6 +192,26 @@ async fn a_429_of_the_token_endpoint_pauses_everyone_too() {
 }
 
 #[tokio::test]
+async fn who_can_wait_for_the_end_of_a_long_pause_waits_for_a_token_too() {
+    let server = Scripted::start(|_, _| Reply::json(interaction_json())).await;
+    let remote = server.remote();
+    let deadline = terms().deadline;
+    let permit = remote.pacer.acquire(Class::Reader, deadline).await.unwrap();
+    remote
+        .pacer
+        .throttled(permit, Some(Duration::from_secs(300)));
+    let hasty = remote.tokens.get(deadline).await.map(drop);
+    assert_eq!(hasty.unwrap_err(), RemoteError::NoBudget);
+    let later = terms_of(Duration::from_secs(600), 5).deadline;
+    let mut patient = std::pin::pin!(remote.tokens.get(later));
+    for _ in 0..100 {
+        assert!(futures::poll!(&mut patient).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.tokens().len(), 0);
+}
+
+#[tokio::test]
 async fn that_an_object_is_forbidden_makes_no_later_401_final() {
     let server = Scripted::start(|asked, _| {
         if asked.target.contains("/content/") {
