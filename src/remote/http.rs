@@ -132,7 +132,7 @@ impl HttpRemote {
     pub async fn server_time(&self, terms: Terms) -> Result<Option<Timestamp>, RemoteError> {
         let url = self
             .endpoints
-            .api_url("/interactions")
+            .api_url("interactions")
             .ok_or(RemoteError::Protocol("an address that can't be asked"))?;
         let _permit = self.pacer.acquire(terms.class, terms.deadline).await?;
         let answer = tokio::time::timeout_at(terms.deadline, self.client.get(url).send())
