@@ -88,7 +88,7 @@ impl HttpRemote {
         if settings.client_id.trim().is_empty() {
             return Err(SetupError::ClientId);
         }
-        let client = wire::client(&endpoints, settings.ca_file.as_deref())?;
+        let (client, tokens_client) = wire::clients(&endpoints, settings.ca_file.as_deref())?;
         let pacer = Pacer::new(settings.requests_per_minute, settings.ledger)
             .map_err(|_| SetupError::Thread)?;
         let pacer = Arc::new(pacer);
@@ -101,7 +101,7 @@ impl HttpRemote {
         };
         let tokens = Tokens::new(
             account,
-            client.clone(),
+            tokens_client,
             Arc::clone(&pacer),
             Arc::clone(&tally),
         );
