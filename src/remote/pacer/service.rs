@@ -184,11 +184,9 @@ fn decide<L: GrantLog>(pace: &mut Pace<'_, L>, demand: &Demand) -> Decision {
                 .iter()
                 .enumerate()
                 .skip(granted[class as usize]);
-            // The evenly spread turn of the first; for those behind, what the window alone says.
-            let first = if class == Class::Reader { next } else { 0 };
             for (ahead, (place, deadline)) in deadlines.enumerate() {
                 let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
-                if pace.not_before(class, ahead).max(first) > *deadline {
+                if pace.is_hopeless(class, ahead, next, *deadline) {
                     hopeless.push((class, place));
                 }
             }
