@@ -180,6 +180,12 @@ impl Tokens {
         }
     }
 
+    /// The token that is good now, if there is one. Never waits.
+    pub(super) fn at_hand(&self) -> Option<Token> {
+        let generation = self.inner.account.secret.generation();
+        self.inner.lock().good(generation, Instant::now())
+    }
+
     /// Takes note that the API denied a request made with `token`. Whether another token is worth a try:
     /// each token is replaced at most once, but that it may not see one object says nothing of a token that is
     /// refused later.
@@ -229,6 +235,14 @@ impl Tokens {
     }
 }
 
+impl State {
+    fn good(&self, generation: u64, now: Instant) -> Option<Token> {
+        self.current
+            .clone()
+            .filter(|token| token.generation == generation && now < token.expires_at)
+    }
+}
+
 enum Held {
     Token(Token),
     Flight(Flight),
@@ -243,11 +257,7 @@ impl Inner {
         let generation = self.account.secret.generation();
         let now = Instant::now();
         let mut state = self.lock();
-        let token = state
-            .current
-            .clone()
-            .filter(|token| token.generation == generation && now < token.expires_at);
-        if let Some(token) = token {
+        if let Some(token) = state.good(generation, now) {
             let is_due = now >= token.renew_at
                 && state.flight.is_none()
                 && state.renewal_not_before.is_none_or(|at| now >= at);

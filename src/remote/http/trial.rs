@@ -134,6 +134,8 @@ impl<'a> Trial<'a> {
                 () = self.urgency.raised_above(class) => {}
             }
         };
+        // The turn may have come long after: what was denied to others meanwhile need not be denied once more.
+        let token = remote.tokens.at_hand().unwrap_or(token);
         let request = remote
             .client
             .get(hop.url.clone())

@@ -230,6 +230,25 @@ async fn that_an_object_is_forbidden_makes_no_later_401_final() {
     assert_eq!(server.tokens().len(), 3);
 }
 
+#[tokio::test]
+async fn who_waited_for_a_turn_takes_the_token_of_then() {
+    let server = Scripted::start(|_, _| Reply::json(interaction_json())).await;
+    let remote = server.remote();
+    let deadline = terms().deadline;
+    let old = remote.tokens.get(deadline).await.unwrap();
+    let permit = remote.pacer.acquire(Class::Reader, deadline).await.unwrap();
+    remote.pacer.throttled(permit, Some(Duration::ZERO));
+    let mut waiting = remote.interaction(guid(), terms());
+    assert!(futures::poll!(&mut waiting).is_pending());
+    let refused = RemoteError::Unauthorized {
+        reason: "status 401",
+    };
+    assert!(remote.tokens.reject(&old, &refused));
+    remote.tokens.get(deadline).await.unwrap();
+    waiting.await.unwrap();
+    assert_eq!(bearer(&server.asked()[0]), "Bearer token-2");
+}
+
 /// The clock is stopped and put forward between requests, never while one is under way.
 #[tokio::test]
 async fn an_old_token_serves_while_its_renewal_is_under_way() {
