@@ -60,6 +60,21 @@ pub(super) struct Record {
     pub(super) reader_waits_until: u64,
 }
 
+impl Record {
+    /// Takes over what `other`, a record of the same account, knows of 429s that came later.
+    pub(super) fn learn(&mut self, other: &Self) {
+        let paused_until = self.paused_until.max(other.paused_until);
+        if other.throttled_at > self.throttled_at {
+            let reader_waits_until = self.reader_waits_until;
+            *self = Self {
+                reader_waits_until,
+                ..*other
+            };
+        }
+        self.paused_until = paused_until;
+    }
+}
+
 /// The pace at one instant.
 pub(super) struct Pace<'a, L> {
     pub(super) log: &'a mut L,

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::forecast::Standing;
 use super::ledger::Ledger;
-use super::rules::{GrantLog, Pace, WINDOW};
+use super::rules::{GrantLog, Pace, Record, WINDOW};
 use super::{LEDGER_PATIENCE, PaceCounters, Shared, State, now_micros, warn_unshared};
 use crate::remote::{Class, RemoteError};
 
@@ -353,6 +353,8 @@ pub(super) fn start(shared: Arc<Shared>, ledger: Option<Ledger>, epoch: u64) -> 
 fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
     let mut has_marked = false;
     let mut next: Option<u64> = None;
+    // What 429s said while the ledger hung, until it is told.
+    let mut untold: Option<Record> = None;
     let mut state = shared.lock();
     loop {
         if state.is_closed || state.epoch != epoch {
@@ -379,6 +381,9 @@ fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
             let served = file.locked_at(now_micros, |log, record| {
                 // Only now: waiting for the lock may have taken a while, and grants must not be antedated.
                 let now = now_micros();
+                if let Some(untold) = untold.take() {
+                    record.learn(&untold);
+                }
                 let mut pace = Pace {
                     log,
                     record,
@@ -402,6 +407,7 @@ fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
                 state.epoch += 1;
                 epoch = state.epoch;
                 state.is_shared = true;
+                untold = Some(state.record);
                 shared.wake.notify_all();
                 tracing::info!("the pace file answers again: the request budget is shared again");
                 continue;
