@@ -67,6 +67,8 @@ struct State {
     ahead: u32,
     ahead_until: u64,
     is_shared: bool,
+    /// When the ledger was last left, in µs: what was granted since it doesn't know.
+    left_at: u64,
     /// Somebody asks for a newer snapshot.
     wants_snapshot: bool,
     /// Somebody came since the last round began.
@@ -103,6 +105,7 @@ impl Pacer {
                 ahead: 0,
                 ahead_until: 0,
                 is_shared: ledger.is_some(),
+                left_at: 0,
                 wants_snapshot: true,
                 has_arrivals: false,
                 epoch: 0,

@@ -353,8 +353,8 @@ pub(super) fn start(shared: Arc<Shared>, ledger: Option<Ledger>, epoch: u64) -> 
 fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
     let mut has_marked = false;
     let mut next: Option<u64> = None;
-    // What 429s said while the ledger hung, until it is told.
-    let mut untold: Option<Record> = None;
+    // What 429s said and what was granted while the ledger hung, until it is told.
+    let mut untold: Option<(Record, Vec<u64>)> = None;
     let mut state = shared.lock();
     loop {
         if state.is_closed || state.epoch != epoch {
@@ -381,8 +381,12 @@ fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
             let served = file.locked_at(now_micros, |log, record| {
                 // Only now: waiting for the lock may have taken a while, and grants must not be antedated.
                 let now = now_micros();
-                if let Some(untold) = untold.take() {
-                    record.learn(&untold);
+                if let Some((known, granted)) = untold.take() {
+                    record.learn(&known);
+                    for at in granted {
+                        // In order, though others were granted some meanwhile.
+                        log.push(at.max(log.latest(1).unwrap_or(0)));
+                    }
                 }
                 let mut pace = Pace {
                     log,
@@ -407,7 +411,9 @@ fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
                 state.epoch += 1;
                 epoch = state.epoch;
                 state.is_shared = true;
-                untold = Some(state.record);
+                let granted = state.own.all().into_iter();
+                let granted = granted.filter(|at| *at >= state.left_at);
+                untold = Some((state.record, granted.collect()));
                 shared.wake.notify_all();
                 tracing::info!("the pace file answers again: the request budget is shared again");
                 continue;
@@ -490,6 +496,7 @@ pub(super) fn leave_stuck_ledger(shared: &Arc<Shared>) {
             return;
         }
         state.is_shared = false;
+        state.left_at = now_micros();
         state.epoch += 1;
         // The thread that is stuck is no longer the one that serves.
         shared.in_ledger_since.store(0, Ordering::Relaxed);

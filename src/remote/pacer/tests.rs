@@ -119,6 +119,23 @@ async fn a_pause_that_began_while_the_ledger_hung_holds_when_it_answers() {
 }
 
 #[tokio::test]
+async fn what_was_granted_while_the_ledger_hung_counts_when_it_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pace");
+    let pacer = Pacer::new(6, Some(path.clone())).unwrap();
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    let held = std::fs::File::open(&path).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    drop(held);
+    while !pacer.counters().shared {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(burst(&pacer, Class::Reader).await, 0);
+}
+
+#[tokio::test]
 async fn who_leaves_the_queue_costs_nothing() {
     let pacer = Pacer::new(6, None).unwrap();
     assert_eq!(burst(&pacer, Class::Reader).await, 3);
