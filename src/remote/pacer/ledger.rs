@@ -159,6 +159,15 @@ impl Ledger {
     }
 }
 
+impl LockedLedger<'_> {
+    /// Writes where the next grant will stand, and grants nothing: on a full disk that fails.
+    pub(super) fn rehearse(&mut self) {
+        let pushed = self.pushed;
+        self.push(0);
+        self.pushed = pushed;
+    }
+}
+
 impl GrantLog for LockedLedger<'_> {
     fn latest(&self, n: u32) -> Option<u64> {
         let n = u64::from(n);
