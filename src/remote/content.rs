@@ -62,11 +62,10 @@ impl ContentRequest {
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Result<Head, RemoteError> {
-        let is_encoded = headers
-            .get_all(header::CONTENT_ENCODING)
-            .iter()
-            .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-        if is_encoded {
+        // The HTTP library only puts chunks together: what was compressed on its way comes out compressed.
+        let is_plain = only(headers, &header::CONTENT_ENCODING, "identity")
+            && only(headers, &header::TRANSFER_ENCODING, "chunked");
+        if !is_plain {
             return Err(RemoteError::Protocol(
                 "content in an encoding not asked for",
             ));
@@ -156,6 +155,14 @@ pub(super) fn past_end(headers: &HeaderMap) -> RemoteError {
             _ => None,
         },
     }
+}
+
+/// Whether a header, if it is there, says this and nothing else.
+fn only(headers: &HeaderMap, name: &HeaderName, said: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .all(|value| value.as_bytes().eq_ignore_ascii_case(said.as_bytes()))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

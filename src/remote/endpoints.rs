@@ -78,11 +78,6 @@ impl Endpoints {
         Ok(self)
     }
 
-    /// Whether both are on this machine: then no proxy is asked.
-    pub(super) fn are_loopback(&self) -> bool {
-        is_loopback(&self.api) && is_loopback(&self.auth)
-    }
-
     /// The URL of `path`, which is encoded already and begins without a slash, below the API's base.
     pub(super) fn api_url(&self, path: &str) -> Option<Url> {
         let base = self.api.as_str().trim_end_matches('/');
@@ -121,7 +116,8 @@ pub(super) fn is_private_enough(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether it is on this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -133,6 +129,12 @@ fn is_loopback(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Endpoints {
+        fn are_loopback(&self) -> bool {
+            is_loopback(&self.api) && is_loopback(&self.auth)
+        }
+    }
 
     #[test]
     fn a_region_names_its_hosts() {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use tokio::time::Instant;
 
 use super::content_range::ContentRange;
@@ -164,7 +164,8 @@ fn times_to_wait() {
     ]);
     fuzz("Retry-After", inputs, 20_000, |input| {
         let value = HeaderValue::from_bytes(input).ok()?;
-        let wait = retry_after::retry_after(Some(&value))?;
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, value)]);
+        let wait = retry_after::retry_after(&headers)?;
         // Whoever adds it to a time must be able to.
         let _ = Instant::now().checked_add(wait);
         Some(wait.as_secs().checked_ilog2())

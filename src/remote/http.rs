@@ -88,7 +88,7 @@ impl HttpRemote {
         if settings.client_id.trim().is_empty() {
             return Err(SetupError::ClientId);
         }
-        let client = wire::client(&endpoints, settings.ca_file.as_deref())?;
+        let (client, tokens_client) = wire::clients(&endpoints, settings.ca_file.as_deref())?;
         let pacer = Pacer::new(settings.requests_per_minute, settings.ledger)
             .map_err(|_| SetupError::Thread)?;
         let pacer = Arc::new(pacer);
@@ -101,7 +101,7 @@ impl HttpRemote {
         };
         let tokens = Tokens::new(
             account,
-            client.clone(),
+            tokens_client,
             Arc::clone(&pacer),
             Arc::clone(&tally),
         );
@@ -132,7 +132,7 @@ impl HttpRemote {
     pub async fn server_time(&self, terms: Terms) -> Result<Option<Timestamp>, RemoteError> {
         let url = self
             .endpoints
-            .api_url("/interactions")
+            .api_url("interactions")
             .ok_or(RemoteError::Protocol("an address that can't be asked"))?;
         let _permit = self.pacer.acquire(terms.class, terms.deadline).await?;
         let answer = tokio::time::timeout_at(terms.deadline, self.client.get(url).send())

@@ -67,6 +67,8 @@ struct State {
     ahead: u32,
     ahead_until: u64,
     is_shared: bool,
+    /// When the ledger was last left, in µs: what was granted since it doesn't know.
+    left_at: u64,
     /// Somebody asks for a newer snapshot.
     wants_snapshot: bool,
     /// Somebody came since the last round began.
@@ -103,6 +105,7 @@ impl Pacer {
                 ahead: 0,
                 ahead_until: 0,
                 is_shared: ledger.is_some(),
+                left_at: 0,
                 wants_snapshot: true,
                 has_arrivals: false,
                 epoch: 0,
@@ -169,6 +172,11 @@ impl Pacer {
         if paused.wait_for(|until| *until > deadline).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Whether requests are known to pause until after `deadline`.
+    pub(super) fn is_paused_past(&self, deadline: Instant) -> bool {
+        *self.shared.paused_until.borrow() > boot_deadline(deadline, now_micros())
     }
 
     /// How long until `requests` of `class` are granted, if nobody else asks meanwhile.

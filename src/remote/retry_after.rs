@@ -2,11 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 /// The time to wait, from seconds or an HTTP date; `None` when there is no such header or it is neither.
-pub(super) fn retry_after(value: Option<&HeaderValue>) -> Option<Duration> {
-    parse(value?.to_str().ok()?, SystemTime::now())
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
+    // A date is one of the server's clock, and ours may be wrong by hours.
+    let now = text(DATE).and_then(|date| httpdate::parse_http_date(date.trim()).ok());
+    parse(text(RETRY_AFTER)?, now.unwrap_or_else(SystemTime::now))
 }
 
 fn parse(text: &str, now: SystemTime) -> Option<Duration> {
@@ -25,7 +28,19 @@ fn parse(text: &str, now: SystemTime) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn a_date_is_one_of_the_servers_clock() {
+        let mut headers = HeaderMap::new();
+        let at = HeaderValue::from_static;
+        headers.insert(RETRY_AFTER, at("Sun, 06 Nov 1994 08:49:47 GMT"));
+        assert_eq!(retry_after(&headers), Some(Duration::ZERO), "long ago");
+        headers.insert(DATE, at("Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(10)));
+    }
 
     #[test]
     fn seconds_and_dates_are_understood() {

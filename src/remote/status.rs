@@ -19,7 +19,7 @@ pub(super) enum Verdict {
     PastEnd,
     /// 429: too fast.
     Throttled,
-    /// 5xx: try again.
+    /// 5xx, and 408, by which servers end a connection that was idle: try again.
     Troubled,
     /// Anything else: trying again would change nothing.
     Refused,
@@ -36,7 +36,7 @@ impl Verdict {
             404 | 410 => Self::Gone,
             416 => Self::PastEnd,
             429 => Self::Throttled,
-            500..=599 => Self::Troubled,
+            408 | 500..=599 => Self::Troubled,
             _ => Self::Refused,
         }
     }
@@ -55,6 +55,7 @@ mod tests {
         for code in [500, 501, 502, 503, 504, 505, 507, 520, 530, 599] {
             assert_eq!(of(code), Verdict::Troubled, "{code}");
         }
+        assert_eq!(of(408), Verdict::Troubled);
         assert_eq!(of(401), Verdict::Denied);
         assert_eq!(of(403), Verdict::Denied);
         assert_eq!(of(410), Verdict::Gone);

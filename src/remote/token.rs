@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, Shared};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Response};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -41,8 +41,11 @@ pub enum AuthMethod {
 /// The only scope that a reader needs.
 const SCOPE: &str = "interaction-content:read";
 
-/// How long all tries for one token may take together.
+/// How long all tries for one token may take together, once it is the first one's turn.
 const FLIGHT_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long the first try may wait for its turn: longer than any pause.
+const TURN_LIMIT: Duration = Duration::from_secs(2 * 86_400);
 
 /// How long a refused secret is not tried again.
 const REFUSAL_HOLDS: Duration = Duration::from_secs(60);
@@ -155,26 +158,44 @@ impl Tokens {
     /// [`RemoteError::NoBudget`] and [`RemoteError::DeadlinePassed`] by the caller's deadline; else what the
     /// request for it failed with.
     pub(super) async fn get(&self, deadline: Instant) -> Result<Token, RemoteError> {
-        let flight = match self.inner.held()? {
-            Held::Token(token) => return Ok(token),
-            Held::Flight(flight) => flight,
-        };
-        tokio::select! {
-            biased;
-            result = flight => result,
-            () = self.inner.pacer.paused_past(deadline) => Err(RemoteError::NoBudget),
-            () = tokio::time::sleep_until(deadline) => Err(RemoteError::DeadlinePassed),
+        loop {
+            let flight = match self.inner.held()? {
+                Held::Token(token) => return Ok(token),
+                Held::Flight(flight) => flight,
+            };
+            let result = tokio::select! {
+                biased;
+                result = flight => result,
+                () = self.inner.pacer.paused_past(deadline) => Err(RemoteError::NoBudget),
+                () = tokio::time::sleep_until(deadline) => Err(RemoteError::DeadlinePassed),
+            };
+            // A pause that is too long for the tries of one flight may be short for this caller: the next
+            // flight's first try waits for its end.
+            let may_wait = matches!(result, Err(RemoteError::NoBudget))
+                && !self.inner.pacer.is_paused_past(deadline)
+                && Instant::now() < deadline;
+            if !may_wait {
+                return result;
+            }
         }
     }
 
+    /// The token that is good now, if there is one. Never waits.
+    pub(super) fn at_hand(&self) -> Option<Token> {
+        let generation = self.inner.account.secret.generation();
+        self.inner.lock().good(generation, Instant::now())
+    }
+
     /// Takes note that the API denied a request made with `token`. Whether another token is worth a try:
-    /// each token is replaced at most once.
-    pub(super) fn reject(&self, token: &Token) -> bool {
+    /// each token is replaced at most once, but that it may not see one object says nothing of a token that is
+    /// refused later.
+    pub(super) fn reject(&self, token: &Token, error: &RemoteError) -> bool {
         let mut state = self.inner.lock();
-        let stands = state
-            .denial
-            .as_ref()
-            .is_some_and(|denial| denial.serial == token.serial && Instant::now() < denial.until);
+        let stands = state.denial.as_ref().is_some_and(|denial| {
+            denial.serial == token.serial
+                && Instant::now() < denial.until
+                && (denial.error != RemoteError::Forbidden || denial.error == *error)
+        });
         if stands {
             return false;
         }
@@ -214,6 +235,14 @@ impl Tokens {
     }
 }
 
+impl State {
+    fn good(&self, generation: u64, now: Instant) -> Option<Token> {
+        self.current
+            .clone()
+            .filter(|token| token.generation == generation && now < token.expires_at)
+    }
+}
+
 enum Held {
     Token(Token),
     Flight(Flight),
@@ -228,11 +257,7 @@ impl Inner {
         let generation = self.account.secret.generation();
         let now = Instant::now();
         let mut state = self.lock();
-        let token = state
-            .current
-            .clone()
-            .filter(|token| token.generation == generation && now < token.expires_at);
-        if let Some(token) = token {
+        if let Some(token) = state.good(generation, now) {
             let is_due = now >= token.renew_at
                 && state.flight.is_none()
                 && state.renewal_not_before.is_none_or(|at| now >= at);
@@ -277,12 +302,13 @@ impl Inner {
     }
 
     async fn fetch(&self) -> Result<Token, RemoteError> {
+        // A reader may be waiting for it, whoever asked first. All who wait give up by deadlines of their own.
+        let turn = Instant::now() + TURN_LIMIT;
+        let mut permit = self.pacer.acquire(Class::Reader, turn).await?;
         let deadline = Instant::now() + FLIGHT_LIMIT;
         let retries = RetryBudget::standard();
         let (secret, generation) = self.account.secret.current();
         loop {
-            // A reader may be waiting for it, whoever asked first.
-            let permit = self.pacer.acquire(Class::Reader, deadline).await?;
             let attempt = self.attempt(&secret, generation, permit);
             let failure = match timeout_at(deadline, attempt).await {
                 Ok(Ok(token)) => {
@@ -315,6 +341,7 @@ impl Inner {
                     tokio::time::sleep(delay).await;
                 }
             }
+            permit = self.pacer.acquire(Class::Reader, deadline).await?;
         }
     }
 
@@ -348,7 +375,7 @@ impl Inner {
             Verdict::Throttled => {
                 count(Outcome::Throttled);
                 self.pacer
-                    .throttled(permit, retry_after(response.headers().get(RETRY_AFTER)));
+                    .throttled(permit, retry_after(response.headers()));
                 drain(response, &self.tally).await;
                 return Err(Failure::Throttled);
             }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::RemoteError;
 use super::counters::Tally;
-use super::endpoints::Endpoints;
+use super::endpoints::{Endpoints, is_loopback};
 use super::names::Names;
 
 /// The media type that every call asks for, also when the answer is sound (API reference, section 4).
@@ -79,21 +79,36 @@ pub enum SetupError {
     Thread,
 }
 
-/// The connection pool, for all requests.
-pub(super) fn client(endpoints: &Endpoints, ca_file: Option<&Path>) -> Result<Client, SetupError> {
+/// The connection pools, for the API and for tokens: one for both, unless only one of them is on this machine. What is
+/// must not go through a proxy: there it would be in the clear on the network.
+pub(super) fn clients(
+    endpoints: &Endpoints,
+    ca_file: Option<&Path>,
+) -> Result<(Client, Client), SetupError> {
+    let is_local = is_loopback(&endpoints.api);
+    let api = client(is_local, ca_file)?;
+    let auth = if is_loopback(&endpoints.auth) == is_local {
+        api.clone()
+    } else {
+        client(!is_local, ca_file)?
+    };
+    Ok((api, auth))
+}
+
+fn client(is_local: bool, ca_file: Option<&Path>) -> Result<Client, SetupError> {
     // Only the first call in a process installs it; a provider that somebody else installed serves too.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificates = match ca_file {
         Some(path) => certificates(path)?,
         None => Vec::new(),
     };
-    let client = builder(endpoints)
+    let client = builder(is_local)
         .tls_certs_merge(certificates.clone())
         .build();
     match client {
         Ok(client) => Ok(client),
         // A system without root certificates can still speak plain http to itself, as the demo does.
-        Err(_) if endpoints.are_loopback() => builder(endpoints)
+        Err(_) if is_local => builder(is_local)
             .tls_certs_only(certificates)
             .build()
             .map_err(|_| SetupError::Tls),
@@ -101,7 +116,7 @@ pub(super) fn client(endpoints: &Endpoints, ca_file: Option<&Path>) -> Result<Cl
     }
 }
 
-fn builder(endpoints: &Endpoints) -> ClientBuilder {
+fn builder(is_local: bool) -> ClientBuilder {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, MEDIA_TYPE);
     // So that lengths and ranges mean the stored bytes.
@@ -122,7 +137,7 @@ fn builder(endpoints: &Endpoints) -> ClientBuilder {
         // Both would make requests that the pace doesn't know of, and carry headers where they must not go.
         .redirect(redirect::Policy::none())
         .retry(retry::never());
-    if endpoints.are_loopback() {
+    if is_local {
         builder.no_proxy()
     } else {
         builder
@@ -326,6 +341,20 @@ mod tests {
         assert_eq!(short.bytes.len(), LONG_BODY);
         drop(held);
         assert_eq!(next.await.unwrap().bytes.len(), LONG_BODY + 2);
+    }
+
+    #[test]
+    fn no_proxy_is_asked_for_what_is_on_this_machine() {
+        let proxied = |api, auth| {
+            let endpoints = Endpoints::parse(api, auth).unwrap();
+            let (api, auth) = clients(&endpoints, None).unwrap();
+            [api, auth].map(|client| format!("{client:?}").contains("proxies"))
+        };
+        let (here, there) = ("http://127.0.0.1:1/x", "https://example.com/x");
+        assert_eq!(proxied(here, here), [false, false]);
+        assert_eq!(proxied(here, there), [false, true]);
+        assert_eq!(proxied(there, here), [true, false]);
+        assert_eq!(proxied(there, there), [true, true]);
     }
 
     #[tokio::test]

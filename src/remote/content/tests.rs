@@ -60,6 +60,20 @@ fn a_part_is_taken_when_it_is_what_was_asked_for() {
 }
 
 #[test]
+fn what_was_compressed_on_its_way_is_refused() {
+    let all = request(0, None);
+    for (coding, is_taken) in [
+        ("chunked", true),
+        ("Chunked", true),
+        ("gzip, chunked", false),
+        ("gzip", false),
+    ] {
+        let answer = check(&all, 200, &[("transfer-encoding", coding)]);
+        assert_eq!(answer.is_ok(), is_taken, "{coding}");
+    }
+}
+
+#[test]
 fn any_other_part_is_refused() {
     let asked = request(100, Some(200));
     for lines in [

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use reqwest::Response;
-use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::HttpRemote;
@@ -102,7 +102,7 @@ impl<'a> Trial<'a> {
                 // Another host's limit says nothing of the API's, nor does its refusal of the token.
                 Verdict::Throttled if !hop.is_api => {
                     return Err(Failure::Transient {
-                        told: retry_after(response.headers().get(RETRY_AFTER)),
+                        told: retry_after(response.headers()),
                         error: RemoteError::Status(429),
                     });
                 }
@@ -134,6 +134,8 @@ impl<'a> Trial<'a> {
                 () = self.urgency.raised_above(class) => {}
             }
         };
+        // The turn may have come long after: what was denied to others meanwhile need not be denied once more.
+        let token = remote.tokens.at_hand().unwrap_or(token);
         let request = remote
             .client
             .get(hop.url.clone())
@@ -160,7 +162,7 @@ impl<'a> Trial<'a> {
             remote.tally.head_took(sent_at.elapsed());
         }
         if outcome == Outcome::Throttled {
-            let told = retry_after(response.headers().get(RETRY_AFTER));
+            let told = retry_after(response.headers());
             remote.pacer.throttled(permit, told);
             tracing::debug!(kind = ?self.kind, ?told, "the API asks for a slower pace");
             drain(response, &remote.tally).await;
@@ -189,7 +191,7 @@ impl<'a> Trial<'a> {
     /// What an answer without anything usable means.
     pub(super) async fn refused(&self, response: Response) -> Failure {
         let status = response.status();
-        let told = retry_after(response.headers().get(RETRY_AFTER));
+        let told = retry_after(response.headers());
         drain(response, &self.remote.tally).await;
         let error = RemoteError::Status(status.as_u16());
         match Verdict::of(status) {
@@ -237,7 +239,7 @@ impl<'a> Trial<'a> {
                     return Err(error);
                 }
                 self.has_renewed = true;
-                if self.remote.tokens.reject(&token) {
+                if self.remote.tokens.reject(&token, &error) {
                     tracing::debug!(kind = ?self.kind, "denied: a new token is tried");
                     Ok(())
                 } else {

@@ -49,12 +49,6 @@ impl Ledger {
     /// # Errors
     /// When it can't be opened, is no regular file, or belongs to somebody else.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        if let Some(directory) = path.parent().filter(|parent| !parent.exists()) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)?;
-        }
         Ok(Self {
             path: path.to_owned(),
             file: open_file(path)?,
@@ -63,13 +57,14 @@ impl Ledger {
     }
 
     /// Runs `work` on the log and the record while no other process can touch them, and writes back what
-    /// it changed.
+    /// it changed. `clock` tells the time, and is asked only then: what others wrote while this process waited for
+    /// the lock isn't from the future.
     ///
     /// # Errors
     /// Of the system calls; what `work` decided must then not be used.
-    pub(super) fn locked<R>(
+    pub(super) fn locked_at<R>(
         &mut self,
-        now: u64,
+        clock: impl FnOnce() -> u64,
         work: impl FnOnce(&mut LockedLedger<'_>, &mut Record) -> R,
     ) -> io::Result<R> {
         let _lock = loop {
@@ -81,7 +76,7 @@ impl Ledger {
             drop(lock);
             self.file = open_file(&self.path)?;
         };
-        let (mut record, pushed) = self.read_header(now)?.unwrap_or_default();
+        let (mut record, pushed) = self.read_header(clock())?.unwrap_or_default();
         let before = (record, pushed);
         let mut log = LockedLedger {
             file: &self.file,
@@ -164,6 +159,15 @@ impl Ledger {
     }
 }
 
+impl LockedLedger<'_> {
+    /// Writes where the next grant will stand, and grants nothing: on a full disk that fails.
+    pub(super) fn rehearse(&mut self) {
+        let pushed = self.pushed;
+        self.push(0);
+        self.pushed = pushed;
+    }
+}
+
 impl GrantLog for LockedLedger<'_> {
     fn latest(&self, n: u32) -> Option<u64> {
         let n = u64::from(n);
@@ -217,6 +221,12 @@ impl Drop for Lock {
 }
 
 fn open_file(path: &Path) -> io::Result<Arc<File>> {
+    if let Some(directory) = path.parent().filter(|parent| !parent.exists()) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+    }
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -245,6 +255,16 @@ mod tests {
     use super::*;
 
     const NOW: u64 = 500_000_000;
+
+    impl Ledger {
+        fn locked<R>(
+            &mut self,
+            now: u64,
+            work: impl FnOnce(&mut LockedLedger<'_>, &mut Record) -> R,
+        ) -> io::Result<R> {
+            self.locked_at(|| now, work)
+        }
+    }
 
     fn push(ledger: &mut Ledger, at: u64) {
         ledger.locked(NOW, |log, _| log.push(at)).unwrap();
@@ -322,6 +342,33 @@ mod tests {
         push(&mut one, 6);
         let mut other = Ledger::open(&path).unwrap();
         assert_eq!(latest(&mut other, 1), Some(6));
+    }
+
+    #[test]
+    fn a_directory_that_was_deleted_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("account/pace");
+        let mut one = Ledger::open(&path).unwrap();
+        push(&mut one, 5);
+        std::fs::remove_dir_all(directory.path().join("account")).unwrap();
+        push(&mut one, 6);
+        let mut other = Ledger::open(&path).unwrap();
+        assert_eq!(latest(&mut other, 1), Some(6));
+    }
+
+    #[test]
+    fn the_clock_is_read_only_when_nobody_else_can_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pace");
+        let mut ledger = Ledger::open(&path).unwrap();
+        let other = open_file(&path).unwrap();
+        let mut is_held = false;
+        let clock = || {
+            is_held = flock(&other, FlockOperation::NonBlockingLockExclusive).is_err();
+            NOW
+        };
+        ledger.locked_at(clock, |log, _| log.push(5)).unwrap();
+        assert!(is_held);
     }
 
     #[test]

@@ -60,6 +60,21 @@ pub(super) struct Record {
     pub(super) reader_waits_until: u64,
 }
 
+impl Record {
+    /// Takes over what `other`, a record of the same account, knows of 429s that came later.
+    pub(super) fn learn(&mut self, other: &Self) {
+        let paused_until = self.paused_until.max(other.paused_until);
+        if other.throttled_at > self.throttled_at {
+            let reader_waits_until = self.reader_waits_until;
+            *self = Self {
+                reader_waits_until,
+                ..*other
+            };
+        }
+        self.paused_until = paused_until;
+    }
+}
+
 /// The pace at one instant.
 pub(super) struct Pace<'a, L> {
     pub(super) log: &'a mut L,
@@ -76,6 +91,11 @@ impl<L: GrantLog> Pace<'_, L> {
     /// After a 429 the limit climbs back by a fifth of the configured one a minute; slower around the
     /// number that proved too many, so that finding out again stays rare.
     pub(super) fn limit(&self) -> u32 {
+        self.limit_at(self.now)
+    }
+
+    /// What the limit will be at `time`, in µs, if no 429 comes before: never less than it is now.
+    fn limit_at(&self, time: u64) -> u32 {
         let record = &self.record;
         if record.lowered_to == 0 {
             return self.configured;
@@ -83,7 +103,7 @@ impl<L: GrantLog> Pace<'_, L> {
         let configured = f64::from(self.configured);
         let (fast, slow) = (configured * 0.2 / MINUTE, configured * 0.003 / MINUTE);
         let mut level = small(record.lowered_to);
-        let mut left = small(self.now.saturating_sub(record.lowered_at));
+        let mut left = small(time.saturating_sub(record.lowered_at));
         let mut climb = |level: &mut f64, to: f64, speed: f64| {
             let time = ((to - *level) / speed).clamp(0.0, left);
             left -= time;
@@ -132,9 +152,20 @@ impl<L: GrantLog> Pace<'_, L> {
         Self::share(class, self.limit())
     }
 
-    /// Before when the request behind `ahead` others of its class certainly can't go, by the window alone.
-    pub(super) fn not_before(&self, class: Class, ahead: u32) -> u64 {
-        let share = Self::share(class, self.limit());
+    /// Whether the request behind `ahead` others of its class certainly can't go by `deadline`; `next` is when the first
+    /// of them may, as things stand.
+    pub(super) fn is_hopeless(&self, class: Class, ahead: u32, next: u64, deadline: u64) -> bool {
+        let limit = self.limit_at(deadline);
+        // The evenly spread turn of the first reader, unless a limit that recovers brings it forward; for those behind,
+        // and other classes, what the window alone says.
+        let is_certain = class == Class::Reader && limit == self.limit();
+        let first = if is_certain { next } else { 0 };
+        self.not_before(class, ahead, limit).max(first) > deadline
+    }
+
+    /// Before when the request behind `ahead` others of its class certainly can't go at `limit`, by the window alone.
+    fn not_before(&self, class: Class, ahead: u32, limit: u32) -> u64 {
+        let share = Self::share(class, limit);
         let by_window = if ahead < share {
             self.log
                 .latest(share - ahead)
@@ -147,11 +178,11 @@ impl<L: GrantLog> Pace<'_, L> {
 
     /// When the next request of `class` may go, if none goes before; not after `now` when it may go now.
     pub(super) fn earliest(&self, class: Class) -> u64 {
-        let mut at = self.not_before(class, 0);
+        let limit = self.limit();
+        let mut at = self.not_before(class, 0, limit);
         if class != Class::Reader {
             at = at.max(self.record.reader_waits_until);
         }
-        let limit = self.limit();
         let burst = (limit / 2).max(1);
         let burst_is_used = self
             .log

@@ -13,12 +13,19 @@ use tokio::sync::oneshot;
 
 use super::forecast::Standing;
 use super::ledger::Ledger;
-use super::rules::{GrantLog, Pace, WINDOW};
+use super::rules::{GrantLog, Pace, Record, WINDOW};
 use super::{LEDGER_PATIENCE, PaceCounters, Shared, State, now_micros, warn_unshared};
 use crate::remote::{Class, RemoteError};
 
 /// How often a waiting process looks what others did to the ledger.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// How often is looked whether a ledger that failed is of use again.
+const LOOK_AGAIN: Duration = if cfg!(test) {
+    Duration::from_millis(10)
+} else {
+    Duration::from_secs(10)
+};
 
 /// A refresh that waited this long, in µs, goes as a reader does, once in [`AGED_EVERY`].
 const AGED: u64 = 30_000_000;
@@ -184,11 +191,9 @@ fn decide<L: GrantLog>(pace: &mut Pace<'_, L>, demand: &Demand) -> Decision {
                 .iter()
                 .enumerate()
                 .skip(granted[class as usize]);
-            // The evenly spread turn of the first; for those behind, what the window alone says.
-            let first = if class == Class::Reader { next } else { 0 };
             for (ahead, (place, deadline)) in deadlines.enumerate() {
                 let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
-                if pace.not_before(class, ahead).max(first) > *deadline {
+                if pace.is_hopeless(class, ahead, next, *deadline) {
                     hopeless.push((class, place));
                 }
             }
@@ -355,6 +360,8 @@ pub(super) fn start(shared: Arc<Shared>, ledger: Option<Ledger>, epoch: u64) -> 
 fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
     let mut has_marked = false;
     let mut next: Option<u64> = None;
+    // What 429s said and what was granted while the ledger hung, until it is told.
+    let mut untold: Option<(Record, Vec<u64>)> = None;
     let mut state = shared.lock();
     loop {
         if state.is_closed || state.epoch != epoch {
@@ -378,9 +385,16 @@ fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
             let throttles = std::mem::take(&mut state.throttles);
             drop(state);
             shared.in_ledger_since.store(now.max(1), Ordering::Relaxed);
-            let served = file.locked(now, |log, record| {
+            let served = file.locked_at(now_micros, |log, record| {
                 // Only now: waiting for the lock may have taken a while, and grants must not be antedated.
                 let now = now_micros();
+                if let Some((known, granted)) = untold.take() {
+                    record.learn(&known);
+                    for at in granted {
+                        // In order, though others were granted some meanwhile.
+                        log.push(at.max(log.latest(1).unwrap_or(0)));
+                    }
+                }
                 let mut pace = Pace {
                     log,
                     record,
@@ -395,47 +409,53 @@ fn run(shared: &Arc<Shared>, mut ledger: Option<Ledger>, mut epoch: u64) {
             });
             shared.in_ledger_since.store(0, Ordering::Relaxed);
             state = shared.lock();
+            if state.epoch == epoch
+                && let Err(error) = &served
+            {
+                state.throttles.extend(throttles);
+                go_on_without(shared, state, error);
+                state = shared.lock();
+            }
             if state.epoch != epoch {
-                // Others went on without the ledger, because it hung. It is back, so this thread serves
-                // again; what it decided for the queue of then is void, if counted.
-                if served.is_err() || state.is_closed {
+                // Others went on without the ledger, because it hung or failed. It is back, so this thread
+                // serves again; what it decided for the queue of then is void, if counted.
+                if served.is_err() {
+                    drop(state);
+                    wait_until_it_works(shared, file);
+                    state = shared.lock();
+                }
+                if state.is_closed {
                     return;
                 }
                 state.epoch += 1;
                 epoch = state.epoch;
                 state.is_shared = true;
+                let granted = state.own.all().into_iter();
+                let granted = granted.filter(|at| *at >= state.left_at);
+                untold = Some((state.record, granted.collect()));
                 shared.wake.notify_all();
                 tracing::info!("the pace file answers again: the request budget is shared again");
                 continue;
             }
-            match served {
-                Ok((decision, record, now)) => {
-                    state.record = record;
-                    state.wants_snapshot = false;
-                    has_marked = record.reader_waits_until > now
-                        && demand.deadlines[Class::Reader as usize].len()
-                            > decision
-                                .grants
-                                .iter()
-                                .filter(|class| **class == Class::Reader)
-                                .count();
-                    for _ in 0..decision.grants.len() + decision.ahead as usize {
-                        state.own.push(now);
-                    }
-                    if decision.ahead > 0 {
-                        state.ahead = decision.ahead;
-                        state.ahead_until = now.saturating_add(AHEAD_HOLDS);
-                    }
-                    shared.publish(&mut state, &decision, now);
-                    next = decision.next;
+            if let Ok((decision, record, now)) = served {
+                state.record = record;
+                state.wants_snapshot = false;
+                has_marked = record.reader_waits_until > now
+                    && demand.deadlines[Class::Reader as usize].len()
+                        > decision
+                            .grants
+                            .iter()
+                            .filter(|class| **class == Class::Reader)
+                            .count();
+                for _ in 0..decision.grants.len() + decision.ahead as usize {
+                    state.own.push(now);
                 }
-                Err(error) => {
-                    warn_unshared(&error);
-                    state.throttles.extend(throttles);
-                    state.is_shared = false;
-                    ledger = None;
-                    continue;
+                if decision.ahead > 0 {
+                    state.ahead = decision.ahead;
+                    state.ahead_until = now.saturating_add(AHEAD_HOLDS);
                 }
+                shared.publish(&mut state, &decision, now);
+                next = decision.next;
             }
         }
         state = wait(shared, state, next);
@@ -473,6 +493,19 @@ fn wait<'a>(
         .0
 }
 
+/// Returns when grants can be recorded again, or the pacer is closed.
+fn wait_until_it_works(shared: &Shared, ledger: &mut Ledger) {
+    while !shared.lock().is_closed {
+        std::thread::sleep(LOOK_AGAIN);
+        if ledger
+            .locked_at(now_micros, |log, _| log.rehearse())
+            .is_ok()
+        {
+            return;
+        }
+    }
+}
+
 /// Goes on without the ledger when its thread has been stuck in it for too long.
 pub(super) fn leave_stuck_ledger(shared: &Arc<Shared>) {
     let since = shared.in_ledger_since.load(Ordering::Relaxed);
@@ -480,18 +513,23 @@ pub(super) fn leave_stuck_ledger(shared: &Arc<Shared>) {
     if since == 0 || now_micros().saturating_sub(since) < patience {
         return;
     }
-    let epoch = {
-        let mut state = shared.lock();
-        if !state.is_shared {
-            return;
-        }
-        state.is_shared = false;
-        state.epoch += 1;
-        // The thread that is stuck is no longer the one that serves.
-        shared.in_ledger_since.store(0, Ordering::Relaxed);
-        state.epoch
-    };
-    warn_unshared(&io::Error::from(io::ErrorKind::TimedOut));
+    let state = shared.lock();
+    if !state.is_shared {
+        return;
+    }
+    // The thread that is stuck is no longer the one that serves.
+    shared.in_ledger_since.store(0, Ordering::Relaxed);
+    go_on_without(shared, state, &io::ErrorKind::TimedOut.into());
+}
+
+/// Has a new thread serve the queue, by this process's own grants.
+fn go_on_without(shared: &Arc<Shared>, mut state: MutexGuard<'_, State>, error: &io::Error) {
+    state.is_shared = false;
+    state.left_at = now_micros();
+    state.epoch += 1;
+    let epoch = state.epoch;
+    drop(state);
+    warn_unshared(error);
     if start(Arc::clone(shared), None, epoch).is_err() {
         tracing::warn!("no thread can be started: waiting requests go at the next call only");
     }

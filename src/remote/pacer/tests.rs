@@ -97,6 +97,65 @@ async fn a_ledger_that_hangs_holds_up_nobody() {
 }
 
 #[tokio::test]
+async fn a_pause_that_began_while_the_ledger_hung_holds_when_it_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pace");
+    let pacer = Pacer::new(150, Some(path.clone())).unwrap();
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    let held = std::fs::File::open(&path).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let permit = pacer.acquire(Class::Reader, soon()).await.unwrap();
+    assert!(!pacer.counters().shared);
+    pacer.throttled(permit, Some(Duration::from_secs(3600)));
+    drop(held);
+    while !pacer.counters().shared {
+        tokio::task::yield_now().await;
+    }
+    let refused = pacer.acquire(Class::Reader, soon()).await;
+    assert_eq!(refused.unwrap_err(), RemoteError::NoBudget);
+    let other = Pacer::new(150, Some(path)).unwrap();
+    let refused = other.acquire(Class::Reader, soon()).await;
+    assert_eq!(refused.unwrap_err(), RemoteError::NoBudget);
+}
+
+#[tokio::test]
+async fn what_was_granted_while_the_ledger_hung_counts_when_it_answers() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pace");
+    let pacer = Pacer::new(6, Some(path.clone())).unwrap();
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    let held = std::fs::File::open(&path).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    drop(held);
+    while !pacer.counters().shared {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(burst(&pacer, Class::Reader).await, 0);
+}
+
+#[tokio::test]
+async fn a_ledger_that_failed_is_taken_up_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pace");
+    let pacer = Pacer::new(150, Some(path.clone())).unwrap();
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    assert!(!pacer.counters().shared);
+    std::fs::remove_dir(&path).unwrap();
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while !pacer.counters().shared {
+        assert!(Instant::now() < give_up, "the ledger is not taken up again");
+        tokio::task::yield_now().await;
+    }
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    assert!(pacer.counters().shared);
+}
+
+#[tokio::test]
 async fn who_leaves_the_queue_costs_nothing() {
     let pacer = Pacer::new(6, None).unwrap();
     assert_eq!(burst(&pacer, Class::Reader).await, 3);

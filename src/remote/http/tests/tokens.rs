@@ -191,6 +191,64 @@ async fn a_429_of_the_token_endpoint_pauses_everyone_too() {
     assert_eq!(server.tokens().len(), 1);
 }
 
+#[tokio::test]
+async fn who_can_wait_for_the_end_of_a_long_pause_waits_for_a_token_too() {
+    let server = Scripted::start(|_, _| Reply::json(interaction_json())).await;
+    let remote = server.remote();
+    let deadline = terms().deadline;
+    let permit = remote.pacer.acquire(Class::Reader, deadline).await.unwrap();
+    remote
+        .pacer
+        .throttled(permit, Some(Duration::from_secs(300)));
+    let hasty = remote.tokens.get(deadline).await.map(drop);
+    assert_eq!(hasty.unwrap_err(), RemoteError::NoBudget);
+    let later = terms_of(Duration::from_secs(600), 5).deadline;
+    let mut patient = std::pin::pin!(remote.tokens.get(later));
+    for _ in 0..100 {
+        assert!(futures::poll!(&mut patient).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.tokens().len(), 0);
+}
+
+#[tokio::test]
+async fn that_an_object_is_forbidden_makes_no_later_401_final() {
+    let server = Scripted::start(|asked, _| {
+        if asked.target.contains("/content/") {
+            Reply::new(403, &[], "")
+        } else if bearer(asked) == "Bearer token-2" {
+            Reply::new(401, &[], "")
+        } else {
+            Reply::json(interaction_json())
+        }
+    })
+    .await;
+    let remote = server.remote();
+    let forbidden = remote.content(content_of(0, None), terms()).await;
+    assert_eq!(forbidden.unwrap_err(), RemoteError::Forbidden);
+    remote.interaction(guid(), terms()).await.unwrap();
+    assert_eq!(server.tokens().len(), 3);
+}
+
+#[tokio::test]
+async fn who_waited_for_a_turn_takes_the_token_of_then() {
+    let server = Scripted::start(|_, _| Reply::json(interaction_json())).await;
+    let remote = server.remote();
+    let deadline = terms().deadline;
+    let old = remote.tokens.get(deadline).await.unwrap();
+    let permit = remote.pacer.acquire(Class::Reader, deadline).await.unwrap();
+    remote.pacer.throttled(permit, Some(Duration::ZERO));
+    let mut waiting = remote.interaction(guid(), terms());
+    assert!(futures::poll!(&mut waiting).is_pending());
+    let refused = RemoteError::Unauthorized {
+        reason: "status 401",
+    };
+    assert!(remote.tokens.reject(&old, &refused));
+    remote.tokens.get(deadline).await.unwrap();
+    waiting.await.unwrap();
+    assert_eq!(bearer(&server.asked()[0]), "Bearer token-2");
+}
+
 /// The clock is stopped and put forward between requests, never while one is under way.
 #[tokio::test]
 async fn an_old_token_serves_while_its_renewal_is_under_way() {

@@ -95,6 +95,25 @@ fn whose_turn_comes_too_late_is_told_at_once() {
 }
 
 #[test]
+fn a_limit_that_recovers_before_the_deadline_is_waited_for() {
+    let mut account = Account::used();
+    account.now += SECOND;
+    let mut pace = Pace {
+        log: &mut account.log,
+        record: &mut account.record,
+        configured: 150,
+        now: account.now,
+    };
+    pace.throttled(1000 * SECOND, None, 0.0);
+    assert_eq!(pace.limit(), pace.granted(), "what is allowed is used up");
+    let reader = |seconds: u64| demand([1, 0, 0], (1001 + seconds) * SECOND);
+    assert_eq!(account.decide(&reader(15)).hopeless, []);
+    assert_eq!(account.decide(&reader(1)).hopeless.len(), 1, "it pauses");
+    account.now += 12 * SECOND;
+    assert_eq!(account.decide(&reader(15)).grants, [Class::Reader]);
+}
+
+#[test]
 fn a_grant_whose_caller_left_goes_to_the_next_of_its_class() {
     let mut queue = Queue::default();
     let mut turns = Vec::new();
