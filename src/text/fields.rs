@@ -28,17 +28,18 @@ const TEXT_KEYS: &[&str] = &[
     "w",
 ];
 
+/// `from` comes last, because it may hold a telephone number.
 const START_KEYS: &[&str] = &[
     "start",
     "starttime",
     "startoffset",
     "offset",
     "begin",
-    "from",
     "time",
     "timestamp",
     "ts",
     "t",
+    "from",
 ];
 
 const END_KEYS: &[&str] = &["end", "endtime", "endoffset", "to"];
