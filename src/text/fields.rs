@@ -186,6 +186,16 @@ fn times_within(fields: &Map<String, Value>, depth: usize) -> RawTimes {
     times
 }
 
+/// Whether a value can only be a time: a number, a clock's or a calendar's, but no number in quotes, which may be a
+/// telephone's.
+pub(super) fn is_time(value: &Value) -> bool {
+    value.is_number()
+        || matches!(
+            raw_time(value, None),
+            Some(RawTime::Offset(_) | RawTime::Date(_))
+        )
+}
+
 /// A value as a time, if it is one.
 fn raw_time(value: &Value, unit: Option<Unit>) -> Option<RawTime> {
     match value {
