@@ -229,6 +229,10 @@ fn documents_without_phrases_give_their_texts() {
         "some words\n"
     );
     assert_eq!(rendered(r#"["Yes", "No"]"#), "Yes\nNo\n");
+    assert_eq!(
+        rendered(r#"{"a": {"caption": "Type &lt;br&gt; there"}}"#),
+        "Type <br> there\n"
+    );
 }
 
 #[test]
