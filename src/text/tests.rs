@@ -206,6 +206,12 @@ fn what_is_no_json_is_text() {
 }
 
 #[test]
+fn only_so_many_lines_between_json_lines_are_lines_of_their_own() {
+    let lines = "{\"text\": \"a\"}\n".to_owned() + &"b c\n".repeat(300_000);
+    assert!(read(lines.as_bytes(), start()).phrases.len() < 250_000);
+}
+
+#[test]
 fn a_chat_between_telephones_has_the_times_of_its_messages() {
     let chat = r#"{"messages": [
         {"from": "+447700900123", "to": "+442079460999", "timestamp": "2026-11-20T16:20:09Z", "body": "Hello"},
