@@ -208,6 +208,18 @@ async fn the_mount_that_stands_now_answers_while_the_one_before_it_still_ends() 
     assert_eq!(std::fs::read_dir(&place[1]).unwrap().count(), 0);
 }
 
+#[test]
+fn a_mountpoint_that_can_not_be_looked_at_is_found_through_a_link() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(".", &link).unwrap();
+    let real = std::fs::canonicalize(directory.path()).unwrap();
+    // As with a dead mount, nothing is learnt of the last name itself. Shells complete it with a slash.
+    for name in ["dead", "dead/"] {
+        assert_eq!(canonical(&link.join(name)), real.join("dead"));
+    }
+}
+
 #[tokio::test]
 async fn nonsense_is_answered_and_does_not_end_the_conversation() {
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
