@@ -6,7 +6,7 @@ mod common;
 
 use std::fs::File;
 use std::io::Read;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use common::{
     Mount, MountBuilder, Server, can_mount, errno, eventually, is_mounted, wait_for_exit,
@@ -102,6 +102,26 @@ fn the_background_command_returns_when_the_mount_answers() {
         .unwrap();
     assert!(status.success() && answered && unmounted.success());
     assert!(!is_mounted(&mountpoint));
+}
+
+#[test]
+fn a_watched_status_ends_when_nobody_reads_it() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let mount = Mount::of(&server);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("status")
+        .arg(mount.root())
+        .arg("--watch")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = child.stdout.take().unwrap();
+    output.read_exact(&mut [0; 10]).unwrap();
+    drop(output);
+    assert!(wait_for_exit(&mut child).success());
 }
 
 #[test]

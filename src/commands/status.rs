@@ -41,7 +41,10 @@ pub(super) fn run(arguments: &Status) -> Result<(), Failure> {
         if !arguments.watch {
             return super::print(&shown);
         }
-        super::print(&over_the_last(&shown))?;
+        // Whoever read it has seen enough.
+        if !super::print_to(&mut std::io::stdout().lock(), &over_the_last(&shown))? {
+            return Ok(());
+        }
         std::thread::sleep(Duration::from_secs(1));
     }
 }
