@@ -5,7 +5,7 @@
 mod common;
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
 use common::{
@@ -122,6 +122,29 @@ fn a_watched_status_ends_when_nobody_reads_it() {
     output.read_exact(&mut [0; 10]).unwrap();
     drop(output);
     assert!(wait_for_exit(&mut child).success());
+}
+
+#[test]
+fn a_demo_ends_with_its_terminal() {
+    if !can_mount() {
+        return;
+    }
+    let directory = tempfile::TempDir::new().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("demo")
+        .arg(directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let mounted = is_mounted(directory.path());
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::HUP).unwrap();
+    let status = wait_for_exit(&mut child);
+    assert!(mounted && status.success(), "{line}");
+    assert!(!is_mounted(directory.path()));
 }
 
 #[test]
