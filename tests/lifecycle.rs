@@ -148,6 +148,27 @@ fn a_demo_ends_with_its_terminal() {
 }
 
 #[test]
+fn an_ordinary_users_mount_ends_also_where_the_helper_is_not_in_the_path() {
+    if !can_mount() {
+        return;
+    }
+    let directory = tempfile::TempDir::new().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("demo")
+        .arg(directory.path())
+        .env("PATH", "/nonexistent")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut String::new())
+        .unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(wait_for_exit(&mut child).success());
+    assert!(!is_mounted(directory.path()));
+}
+
+#[test]
 fn a_catalogue_stands_at_once_also_when_the_api_is_gone() {
     if !can_mount() {
         return;
