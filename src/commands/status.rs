@@ -83,8 +83,7 @@ fn mountpoints(arguments: &Status) -> Result<Vec<PathBuf>, Failure> {
 fn ask(mountpoint: &Path) -> Result<Value, Failure> {
     control::ask(mountpoint, Request::Status).map_err(|error| {
         let shown = mountpoint.display();
-        let canonical = std::fs::canonicalize(mountpoint);
-        let what_to_do = match mount_table::on(canonical.as_deref().unwrap_or(mountpoint)) {
+        let what_to_do = match mount_table::on(&control::canonical(mountpoint)) {
             Some(mounted) if mounted.is_ours() => {
                 format!("if its daemon died, 'interactionfs unmount {shown}' cleans up")
             }
