@@ -125,6 +125,27 @@ fn a_watched_status_ends_when_nobody_reads_it() {
 }
 
 #[test]
+fn a_dead_mount_hides_no_other_from_the_status() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let mut dead = Mount::of(&server);
+    let alive = Mount::of(&server);
+    dead.signal(Signal::KILL);
+    dead.wait();
+    let output = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("status")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(alive.root().to_str().unwrap()), "{shown}");
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("'interactionfs unmount "), "{complaint}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
 fn a_demo_ends_with_its_terminal() {
     if !can_mount() {
         return;

@@ -29,8 +29,17 @@ pub(super) fn run(arguments: &Status) -> Result<(), Failure> {
     let mut earlier: HashMap<&Path, (Value, Instant)> = HashMap::new();
     loop {
         let mut shown = Vec::new();
+        // A dead mount must not hide those that live.
+        let mut failure = None;
         for mountpoint in &mountpoints {
-            let (status, now) = (ask(mountpoint)?, Instant::now());
+            let status = match ask(mountpoint) {
+                Ok(status) => status,
+                Err(silent) => {
+                    failure.get_or_insert(silent);
+                    continue;
+                }
+            };
+            let now = Instant::now();
             let before = earlier
                 .get(mountpoint.as_path())
                 .map(|(status, then)| (status, now - *then));
@@ -38,8 +47,9 @@ pub(super) fn run(arguments: &Status) -> Result<(), Failure> {
             earlier.insert(mountpoint, (status, now));
         }
         let shown = shown.join("\n");
-        if !arguments.watch {
-            return super::print(&shown);
+        if !arguments.watch || failure.is_some() {
+            super::print(&shown)?;
+            return failure.map_or(Ok(()), Err);
         }
         // Whoever read it has seen enough.
         if !super::print_to(&mut std::io::stdout().lock(), &over_the_last(&shown))? {
