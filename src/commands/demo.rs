@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Demo) -> Result<(), Failure> {
 
 /// A mount reads its secret again when the terminal hangs up; a demo, which nobody would find again, ends.
 async fn end_with_the_terminal() -> Result<(), Failure> {
-    if ignores_hangups() {
+    if daemon::ignores_hangups() {
         return Ok(());
     }
     let mut hangup = signal(SignalKind::hangup())
@@ -58,16 +58,6 @@ async fn end_with_the_terminal() -> Result<(), Failure> {
         }
     });
     Ok(())
-}
-
-/// Whether who started it wants it to outlive the terminal, as nohup(1) does.
-fn ignores_hangups() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & 1 != 0)
 }
 
 fn configuration(
