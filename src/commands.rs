@@ -49,14 +49,19 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
 /// # Errors
 /// Standard output can't be written.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
+    print_to(&mut io::stdout().lock(), text).map(|_| ())
+}
+
+/// Prints a text as it is; whether there is still a reader.
+fn print_to(output: &mut impl Write, text: &str) -> Result<bool, Failure> {
     match output
         .write_all(text.as_bytes())
         .and_then(|()| output.flush())
     {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::found(format!(
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::found(format!(
             "standard output can't be written ({error})"
         ))),
-        _ => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ mod protocol;
 mod server;
 
 pub use client::{Lifeline, Unanswered, ask, lifeline, prefetch, sweep};
+pub use directory::canonical;
 pub use protocol::{Answers, Request};
 pub use server::Server;
 

@@ -29,6 +29,7 @@ use crate::failure::Failure;
 use crate::fuse::{self, MountOptions};
 use crate::lane;
 use crate::metrics;
+pub use ending::ignores_hangups;
 use ending::{Ending, Endings};
 pub(crate) use parts::http_remote;
 use parts::{Parts, Purpose};

@@ -5,11 +5,11 @@
 mod common;
 
 use std::fs::File;
-use std::io::Read;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 
 use common::{
-    Mount, MountBuilder, Server, can_mount, errno, eventually, is_mounted, wait_for_exit,
+    Mount, MountBuilder, Server, can_mount, errno, eventually, is_mounted, skipped, wait_for_exit,
 };
 use interactionfs::emulator::GeneratedSpec;
 use rustix::process::Signal;
@@ -102,6 +102,95 @@ fn the_background_command_returns_when_the_mount_answers() {
         .unwrap();
     assert!(status.success() && answered && unmounted.success());
     assert!(!is_mounted(&mountpoint));
+}
+
+#[test]
+fn a_watched_status_ends_when_nobody_reads_it() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let mount = Mount::of(&server);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("status")
+        .arg(mount.root())
+        .arg("--watch")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = child.stdout.take().unwrap();
+    output.read_exact(&mut [0; 10]).unwrap();
+    drop(output);
+    assert!(wait_for_exit(&mut child).success());
+}
+
+#[test]
+fn a_dead_mount_hides_no_other_from_the_status() {
+    if !can_mount() {
+        return;
+    }
+    let server = Server::samples();
+    let mut dead = Mount::of(&server);
+    let alive = Mount::of(&server);
+    dead.signal(Signal::KILL);
+    dead.wait();
+    let output = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("status")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(alive.root().to_str().unwrap()), "{shown}");
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(complaint.contains("'interactionfs unmount "), "{complaint}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_demo_ends_with_its_terminal() {
+    if !can_mount() {
+        return;
+    }
+    if interactionfs::daemon::ignores_hangups() {
+        skipped("hangups are ignored here, so they end nothing");
+        return;
+    }
+    let directory = tempfile::TempDir::new().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("demo")
+        .arg(directory.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let mounted = is_mounted(directory.path());
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::HUP).unwrap();
+    let status = wait_for_exit(&mut child);
+    assert!(mounted && status.success(), "{line}");
+    assert!(!is_mounted(directory.path()));
+}
+
+#[test]
+fn an_ordinary_users_mount_ends_also_where_the_helper_is_not_in_the_path() {
+    if !can_mount() {
+        return;
+    }
+    let directory = tempfile::TempDir::new().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
+        .arg("demo")
+        .arg(directory.path())
+        .env("PATH", "/nonexistent")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut String::new())
+        .unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(wait_for_exit(&mut child).success());
+    assert!(!is_mounted(directory.path()));
 }
 
 #[test]

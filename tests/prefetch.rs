@@ -226,7 +226,11 @@ fn a_run_that_was_killed_goes_on_where_it_was() {
     if !can_mount() {
         return;
     }
-    for signal in [Signal::KILL, Signal::INT] {
+    for signal in [Signal::KILL, Signal::INT, Signal::HUP] {
+        if signal == Signal::HUP && interactionfs::daemon::ignores_hangups() {
+            common::skipped("hangups are ignored here, so they end nothing");
+            continue;
+        }
         let server = server();
         let cache = tempfile::TempDir::new().unwrap();
         let mut child = until(alone(&server, cache.path()).arg(SLOW), BEGUN);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
+use crate::control;
 use crate::failure::Failure;
 
 use super::mount_table;
@@ -17,7 +18,7 @@ use super::mount_table;
 pub(super) fn mountpoint(path: &Path) -> Result<PathBuf, Failure> {
     let shown = path.display();
     // The table first: what is mounted there may be dead or stuck, and asking it would tell less or nothing.
-    let canonical = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let canonical = control::canonical(path);
     if let Some(mounted) = mount_table::on(&canonical) {
         return Err(Failure::found(if mounted.is_ours() {
             format!(

@@ -29,8 +29,17 @@ pub(super) fn run(arguments: &Status) -> Result<(), Failure> {
     let mut earlier: HashMap<&Path, (Value, Instant)> = HashMap::new();
     loop {
         let mut shown = Vec::new();
+        // A dead mount must not hide those that live.
+        let mut failure = None;
         for mountpoint in &mountpoints {
-            let (status, now) = (ask(mountpoint)?, Instant::now());
+            let status = match ask(mountpoint) {
+                Ok(status) => status,
+                Err(silent) => {
+                    failure.get_or_insert(silent);
+                    continue;
+                }
+            };
+            let now = Instant::now();
             let before = earlier
                 .get(mountpoint.as_path())
                 .map(|(status, then)| (status, now - *then));
@@ -38,10 +47,14 @@ pub(super) fn run(arguments: &Status) -> Result<(), Failure> {
             earlier.insert(mountpoint, (status, now));
         }
         let shown = shown.join("\n");
-        if !arguments.watch {
-            return super::print(&shown);
+        if !arguments.watch || failure.is_some() {
+            super::print(&shown)?;
+            return failure.map_or(Ok(()), Err);
         }
-        super::print(&over_the_last(&shown))?;
+        // Whoever read it has seen enough.
+        if !super::print_to(&mut std::io::stdout().lock(), &over_the_last(&shown))? {
+            return Ok(());
+        }
         std::thread::sleep(Duration::from_secs(1));
     }
 }
@@ -80,8 +93,7 @@ fn mountpoints(arguments: &Status) -> Result<Vec<PathBuf>, Failure> {
 fn ask(mountpoint: &Path) -> Result<Value, Failure> {
     control::ask(mountpoint, Request::Status).map_err(|error| {
         let shown = mountpoint.display();
-        let canonical = std::fs::canonicalize(mountpoint);
-        let what_to_do = match mount_table::on(canonical.as_deref().unwrap_or(mountpoint)) {
+        let what_to_do = match mount_table::on(&control::canonical(mountpoint)) {
             Some(mounted) if mounted.is_ours() => {
                 format!("if its daemon died, 'interactionfs unmount {shown}' cleans up")
             }

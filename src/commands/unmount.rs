@@ -52,9 +52,7 @@ pub(super) fn run(arguments: &Unmount) -> Result<(), Failure> {
 /// The canonical path, if one of our mounts is there.
 fn mounted(path: &Path) -> Result<PathBuf, Failure> {
     let shown = path.display();
-    let canonical = std::fs::canonicalize(path)
-        .or_else(|_| std::path::absolute(path))
-        .unwrap_or_else(|_| path.to_owned());
+    let canonical = control::canonical(path);
     match mount_table::on(&canonical) {
         Some(mounted) if mounted.is_ours() => Ok(canonical),
         Some(mounted) => Err(Failure::found(format!(

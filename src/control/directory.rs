@@ -57,7 +57,7 @@ pub(super) fn socket_name(mountpoint: &Path) -> String {
 }
 
 /// The canonical path, also of a mountpoint whose daemon is dead and answers no stat.
-fn canonical(mountpoint: &Path) -> PathBuf {
+pub fn canonical(mountpoint: &Path) -> PathBuf {
     std::fs::canonicalize(mountpoint).unwrap_or_else(|_| {
         let absolute = std::path::absolute(mountpoint).unwrap_or_else(|_| mountpoint.to_owned());
         match (absolute.parent(), absolute.file_name()) {

@@ -1,7 +1,7 @@
 //! The mount's side of the control socket.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,14 +25,16 @@ const CONNECTIONS: usize = 64;
 pub struct Server {
     listener: UnixListener,
     path: PathBuf,
+    /// Device and number of its file.
+    identity: (u64, u64),
 }
 
 impl Server {
-    /// Binds the socket of the mount at `mountpoint`, on the current tokio runtime. The socket of a
-    /// daemon that is dead is replaced.
+    /// Binds the socket of the mount that stands at `mountpoint`, on the current tokio runtime. The one that is there is
+    /// replaced: its daemon is dead, or was unmounted and still ends, which takes as long as a file is open.
     ///
     /// # Errors
-    /// No directory can be used, or a living daemon has this mountpoint's socket.
+    /// No directory can be used.
     pub fn bind(mountpoint: &Path) -> io::Result<Self> {
         Self::bind_in(&candidates(), mountpoint)
     }
@@ -49,16 +51,22 @@ impl Server {
     }
 
     fn bind_at(path: PathBuf) -> io::Result<Self> {
-        match std::os::unix::net::UnixStream::connect(&path) {
-            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // Nobody listens: what is left of a daemon that was killed.
-            Err(_) => std::fs::remove_file(&path)?,
+        let new = path.with_extension("new");
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // What is left of a daemon that was killed just then.
+            _ => {}
         }
-        let listener = UnixListener::bind(&path)?;
+        let listener = UnixListener::bind(&new)?;
         // The directory is closed to others already; this says the same of the socket.
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(Self { listener, path })
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
+        let identity = identity(&new)?;
+        std::fs::rename(&new, &path)?;
+        Ok(Self {
+            listener,
+            path,
+            identity,
+        })
     }
 
     /// Answers until dropped.
@@ -90,9 +98,16 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Nothing is lost if this fails: the next daemon replaces a socket that nobody answers.
-        let _ = std::fs::remove_file(&self.path);
+        // The mount that came after this one may have a socket there by now.
+        if identity(&self.path).is_ok_and(|there| there == self.identity) {
+            // Nothing is lost if this fails: the next daemon replaces a socket that nobody answers.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
+}
+
+fn identity(socket: &Path) -> io::Result<(u64, u64)> {
+    std::fs::symlink_metadata(socket).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 async fn converse(stream: UnixStream, answers: Arc<dyn Answers>) -> io::Result<()> {

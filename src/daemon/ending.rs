@@ -20,6 +20,17 @@ pub(super) enum Ending {
     Panic,
 }
 
+/// Whether who started it wants it to outlive the terminal, as nohup(1) does. To be asked before there are
+/// [`Endings`].
+pub fn ignores_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 != 0)
+}
+
 /// Everything that can end the mount, in one place to wait for.
 pub(super) struct Endings {
     interrupt: Signal,

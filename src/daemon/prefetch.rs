@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use super::ending::Endings;
+use super::ending::{Ending, Endings, ignores_hangups};
 use super::parts::Purpose;
 use super::{assembled, descriptors, forbid_core_dumps, privileges, runtime};
 use crate::config::Config;
@@ -19,7 +19,7 @@ const LAST_WRITES: Duration = Duration::from_secs(10);
 /// those that it named; a watch searches as often as a mount.
 const LISTING_HOLDS: Duration = Duration::from_secs(15 * 60);
 
-/// Fetches what an order says, and passes on how it goes. Ends early on SIGINT and SIGTERM: then the last event is no
+/// Fetches what an order says, and passes on how it goes. Ends early on SIGINT and SIGTERM, and when its terminal hangs up: then the last event is no
 /// [`Event::End`]. Blocks.
 ///
 /// # Errors
@@ -46,6 +46,7 @@ async fn run(
     order: Order,
     mut tell: impl FnMut(Event) + Send,
 ) -> Result<(), Failure> {
+    let stays = ignores_hangups();
     let mut endings = Endings::new()
         .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
     let config = Arc::new(config);
@@ -58,13 +59,16 @@ async fn run(
             return Err(Failure::found(reason));
         }
     };
+    // Nobody would find again what goes on without its terminal, and it makes requests.
+    let end = endings.trigger(Ending::Signal);
+    let hung_up = || if stays { parts.reload() } else { end() };
     tokio::select! {
         () = async {
             while let Some(event) = events.next().await {
                 tell(event);
             }
         } => {}
-        _ = endings.wait(|| parts.reload()) => {}
+        _ = endings.wait(hung_up) => {}
     }
     drop(events);
     parts.end(LAST_WRITES).await;

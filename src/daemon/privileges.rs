@@ -79,7 +79,12 @@ fn limit(config: &Config, mounts: bool, held: &CapabilitySets) -> Result<(), Err
         kept |= CapabilitySet::DAC_READ_SEARCH;
     }
     // What can't be had back is given up first, but if that is refused, the rest goes all the same.
-    let for_good = give_up_for_good(kept);
+    // An ordinary user, whose session may have a capability or two, can't do that and has no need to.
+    let for_good = if held.permitted.contains(CapabilitySet::SETPCAP) {
+        give_up_for_good(kept)
+    } else {
+        clear_ambient_capability_set()
+    };
     let kept = held.permitted & kept;
     set_capabilities(
         None,
@@ -128,4 +133,35 @@ fn has_closed_path(config: &Config) -> bool {
 fn enter(directory: &Path) -> Result<(), Errno> {
     let inside = directory.join(".");
     rustix::fs::open(inside, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Environment, Given};
+
+    #[test]
+    fn a_capability_of_an_ordinary_users_session_is_given_up_without_complaint() {
+        let given = Given::default()
+            .with_flag("region", "emea")
+            .with_flag("client-id", "id")
+            .with_flag("no-disk-cache", "yes");
+        let environment = Environment::new([("INTERACTIONFS_CLIENT_SECRET", "secret")]);
+        let config = Config::resolve(Path::new("/"), &given, &environment).unwrap();
+        // Capabilities are a thread's own.
+        let outcome = std::thread::spawn(move || {
+            let session = CapabilitySet::WAKE_ALARM & capabilities(None).unwrap().permitted;
+            let held = CapabilitySets {
+                effective: session,
+                permitted: session,
+                inheritable: CapabilitySet::empty(),
+            };
+            set_capabilities(None, held).unwrap();
+            let outcome = limit(&config, true, &held);
+            (outcome, capabilities(None).unwrap().permitted)
+        });
+        assert_eq!(outcome.join().unwrap(), (Ok(()), CapabilitySet::empty()));
+    }
 }

@@ -26,6 +26,9 @@ const NAME: &str = "interactionfs";
 /// `statfs`'s type of overlayfs.
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 
+/// The helper of ordinary users' mounts, and where fuser finds it when PATH doesn't name its place.
+const HELPERS: [&str; 3] = ["fusermount3", "/sbin/fusermount3", "/bin/fusermount3"];
+
 /// How the filesystem is mounted.
 #[derive(Clone, Debug, Default)]
 pub struct MountOptions {
@@ -150,17 +153,26 @@ impl Mounted {
 
 /// An ordinary user's mounts are ended by the helper that made them.
 fn unmount_as_user(mountpoint: &Path) -> io::Result<()> {
-    let status = Command::new("fusermount3")
-        .args(["-u", "-q", "-z", "--"])
-        .arg(mountpoint)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()?;
-    if status.success() {
-        return Ok(());
+    let unmounted_by = |helper: &&str| {
+        Command::new(helper)
+            .args(["-u", "-q", "-z", "--"])
+            .arg(mountpoint)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+    };
+    let is_missing = |status: &io::Result<_>| matches!(status, Err(error) if error.kind() == io::ErrorKind::NotFound);
+    let status = HELPERS
+        .iter()
+        .map(unmounted_by)
+        .find(|status| !is_missing(status));
+    match status {
+        Some(Ok(status)) if status.success() => Ok(()),
+        Some(Ok(_)) => Err(io::Error::other("fusermount3 could not unmount it")),
+        Some(Err(error)) => Err(error),
+        None => Err(io::Error::other("there is no fusermount3")),
     }
-    Err(io::Error::other("fusermount3 could not unmount it"))
 }
 
 fn config(options: &MountOptions) -> Config {

@@ -70,10 +70,15 @@ fn cues<'a>(transcript: &Transcript, speakers: &'a [Option<String>]) -> Vec<Cue<
     let mut cues = Vec::new();
     let phrases = &transcript.phrases;
     for (at, phrase) in phrases.iter().enumerate() {
-        let words = broken_words(&safe_line(&phrase.text));
-        let Some(start) = phrase.start.filter(|_| !words.is_empty()) else {
+        // A file without times is one phrase of all its words, perhaps: they are not looked at.
+        let Some(start) = phrase.start else {
             continue;
         };
+        let line = safe_line(&phrase.text);
+        let words = broken_words(&line);
+        if words.is_empty() {
+            continue;
+        }
         let end = phrase.end.filter(|end| *end > start).unwrap_or_else(|| {
             let count = u32::try_from(words.len()).unwrap_or(u32::MAX);
             let said = start.saturating_add(PER_WORD.saturating_mul(count).max(SHORTEST));
@@ -91,7 +96,7 @@ fn cues<'a>(transcript: &Transcript, speakers: &'a [Option<String>]) -> Vec<Cue<
 /// Splits what is said from `start` to `end` into cues, each with the share of the time that its characters
 /// are of all.
 fn split<'a>(
-    words: &[String],
+    words: &[&str],
     start: Duration,
     end: Duration,
     speaker: Option<&'a str>,
@@ -147,7 +152,7 @@ struct Piece {
     characters: usize,
 }
 
-fn pieces(words: &[String], first_width: usize, most: usize, enough: usize) -> Vec<Piece> {
+fn pieces(words: &[&str], first_width: usize, most: usize, enough: usize) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = words;
     while !rest.is_empty() {
@@ -159,7 +164,7 @@ fn pieces(words: &[String], first_width: usize, most: usize, enough: usize) -> V
 }
 
 /// Takes words for one cue, at least one, at `most` so many characters, and no more once there are `enough`.
-fn fill(words: &[String], first_width: usize, most: usize, enough: usize) -> Piece {
+fn fill(words: &[&str], first_width: usize, most: usize, enough: usize) -> Piece {
     let mut lines: Vec<String> = Vec::new();
     let mut room = 0;
     let (mut taken, mut characters) = (0, 0);
@@ -183,7 +188,7 @@ fn fill(words: &[String], first_width: usize, most: usize, enough: usize) -> Pie
                     LINE_WIDTH
                 }
                 .saturating_sub(width);
-                lines.push(word.clone());
+                lines.push((*word).to_owned());
             }
         }
         taken += 1;
@@ -197,17 +202,15 @@ fn fill(words: &[String], first_width: usize, most: usize, enough: usize) -> Pie
 }
 
 /// The words of a line; what is longer than half a line is broken.
-fn broken_words(line: &str) -> Vec<String> {
+fn broken_words(line: &str) -> Vec<&str> {
     let mut words = Vec::new();
-    for word in line.split_whitespace() {
-        let mut piece = String::new();
-        for (at, character) in word.chars().enumerate() {
-            if at > 0 && at % (LINE_WIDTH / 2) == 0 {
-                words.push(std::mem::take(&mut piece));
-            }
-            piece.push(character);
+    for mut word in line.split_whitespace() {
+        while let Some((at, _)) = word.char_indices().nth(LINE_WIDTH / 2) {
+            let (piece, rest) = word.split_at(at);
+            words.push(piece);
+            word = rest;
         }
-        words.push(piece);
+        words.push(word);
     }
     words
 }

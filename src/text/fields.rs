@@ -28,17 +28,18 @@ const TEXT_KEYS: &[&str] = &[
     "w",
 ];
 
+/// `from` comes last, because it may hold a telephone number.
 const START_KEYS: &[&str] = &[
     "start",
     "starttime",
     "startoffset",
     "offset",
     "begin",
-    "from",
     "time",
     "timestamp",
     "ts",
     "t",
+    "from",
 ];
 
 const END_KEYS: &[&str] = &["end", "endtime", "endoffset", "to"];
@@ -183,6 +184,16 @@ fn times_within(fields: &Map<String, Value>, depth: usize) -> RawTimes {
     times.end = end.map(|(_, time)| time).or(nested.end);
     times.duration = times.duration.or(nested.duration);
     times
+}
+
+/// Whether a value can only be a time: a number, a clock's or a calendar's, but no number in quotes, which may be a
+/// telephone's.
+pub(super) fn is_time(value: &Value) -> bool {
+    value.is_number()
+        || matches!(
+            raw_time(value, None),
+            Some(RawTime::Offset(_) | RawTime::Date(_))
+        )
 }
 
 /// A value as a time, if it is one.

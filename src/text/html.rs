@@ -83,14 +83,18 @@ fn tag(source: &str, at: usize, ends: &mut Ends, text: &mut String) -> Option<us
         return None;
     }
     let inner = &source[at + 1..end];
-    let name: String = inner
-        .strip_prefix('/')
-        .unwrap_or(inner)
+    let named = inner.strip_prefix('/').unwrap_or(inner);
+    let name: String = named
         .chars()
         .take_while(|c| c.is_ascii_alphanumeric() || *c == ':')
         .take(16)
         .collect::<String>()
         .to_ascii_lowercase();
+    // `<b@example.com>` is an address.
+    let behind = named[name.len()..].chars().next();
+    if behind.is_some_and(|c| !c.is_ascii_whitespace() && c != '/') {
+        return None;
+    }
     let name = name.as_str();
     if BLOCKS.contains(&name) {
         text.push('\n');
@@ -194,6 +198,7 @@ mod tests {
             "<",
             "a<b",
             "&#xffffffff;",
+            "Ina <i.jones@example.com>, Bo <b@example.com>, Pat <p-1@example.com>",
         ] {
             assert_eq!(to_text(text), text);
         }

@@ -33,19 +33,20 @@ pub(super) fn phrases(root: &Value, start: Timestamp) -> Vec<Phrase> {
 }
 
 /// The values of text-like keys in document order; if there are none, all strings with a space in them.
-pub(super) fn loose_texts(root: &Value) -> Vec<String> {
+/// As they stand there: what HTML escapes must not be read twice.
+pub(super) fn loose_texts(root: &Value) -> Vec<&str> {
     let mut texts = Vec::new();
     collect_strings(root, matches!(root, Value::Array(_)), &mut texts);
-    let mut found: Vec<String> = texts
+    let mut found: Vec<&str> = texts
         .iter()
-        .filter(|(is_text, _)| *is_text)
-        .filter_map(|(_, text)| clean(text))
+        .filter(|(is_text, text)| *is_text && clean(text).is_some())
+        .map(|(_, text)| *text)
         .collect();
     if found.is_empty() {
         found = texts
             .iter()
-            .filter_map(|(_, text)| clean(text))
-            .filter(|text| text.contains(' '))
+            .map(|(_, text)| *text)
+            .filter(|text| clean(text).is_some_and(|text| text.contains(' ')))
             .collect();
     }
     found

@@ -13,7 +13,8 @@ use crate::model::most_values;
 /// as text.
 const VALUE_LIMIT: usize = 1_000_000;
 
-/// Lines of plain text that become a phrase each; the rest becomes one, because each costs memory.
+/// Lines of plain text that become a phrase each; the rest becomes one, because each costs memory. Among lines of JSON, more
+/// of them make all of it plain text.
 const LINE_LIMIT: usize = 200_000;
 
 /// What stands for a file that has bytes but says nothing.
@@ -68,12 +69,14 @@ fn parse_lines(text: &str) -> Option<Value> {
         return None;
     }
     let mut elements = vec![first];
+    let mut others = 0;
     for line in lines {
-        let element = serde_json::from_str(line)
-            .ok()
-            .filter(Value::is_object)
-            .unwrap_or_else(|| serde_json::json!({ "text": line }));
-        elements.push(element);
+        let element = serde_json::from_str(line).ok().filter(Value::is_object);
+        others += usize::from(element.is_none());
+        if others > LINE_LIMIT {
+            return None;
+        }
+        elements.push(element.unwrap_or_else(|| serde_json::json!({ "text": line })));
     }
     Some(Value::Array(elements))
 }

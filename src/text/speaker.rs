@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::fields::normal_key;
+use super::fields::{is_time, normal_key};
 use super::safe::safe_line;
 
 /// Keys that name a speaker, those that say most first.
@@ -37,8 +37,7 @@ pub(super) fn of(fields: &Map<String, Value>) -> Option<String> {
         let Some(rank) = KEYS.iter().position(|known| *known == key) else {
             continue;
         };
-        // A numeric `from` is a time.
-        if key == "from" && value.is_number() {
+        if key == "from" && is_time(value) {
             continue;
         }
         if let Some(name) = of_value(value) {
@@ -170,6 +169,7 @@ mod tests {
             Some("Speaker 1")
         );
         assert_eq!(speaker(&json!({"from": 1.5})), None);
+        assert_eq!(speaker(&json!({"from": "00:00:01,500"})), None);
         assert_eq!(
             speaker(&json!({"Sender": {"id": 7, "role": "advisor"}})).as_deref(),
             Some("Agent")

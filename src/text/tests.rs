@@ -206,6 +206,23 @@ fn what_is_no_json_is_text() {
 }
 
 #[test]
+fn only_so_many_lines_between_json_lines_are_lines_of_their_own() {
+    let lines = "{\"text\": \"a\"}\n".to_owned() + &"b c\n".repeat(300_000);
+    assert!(read(lines.as_bytes(), start()).phrases.len() < 250_000);
+}
+
+#[test]
+fn a_chat_between_telephones_has_the_times_of_its_messages() {
+    let chat = r#"{"messages": [
+        {"from": "+447700900123", "to": "+442079460999", "timestamp": "2026-11-20T16:20:09Z", "body": "Hello"},
+        {"from": "+442079460999", "to": "+447700900123", "timestamp": "2026-11-20T16:20:04Z", "body": "Is it open"}]}"#;
+    assert_eq!(
+        rendered(chat),
+        "[00:04] +442079460999: Is it open\n[00:09] +447700900123: Hello\n"
+    );
+}
+
+#[test]
 fn documents_without_phrases_give_their_texts() {
     assert_eq!(
         rendered(
@@ -218,6 +235,10 @@ fn documents_without_phrases_give_their_texts() {
         "some words\n"
     );
     assert_eq!(rendered(r#"["Yes", "No"]"#), "Yes\nNo\n");
+    assert_eq!(
+        rendered(r#"{"a": {"caption": "Type &lt;br&gt; there"}}"#),
+        "Type <br> there\n"
+    );
 }
 
 #[test]

@@ -48,7 +48,8 @@ impl Unit {
         ];
         for (ending, unit) in ENDINGS {
             if let Some(name) = normal.strip_suffix(ending).filter(|name| !name.is_empty()) {
-                return (name.strip_suffix("in").unwrap_or(name), Some(*unit));
+                let bare = name.strip_suffix("in").filter(|_| name != "begin");
+                return (bare.unwrap_or(name), Some(*unit));
             }
         }
         (normal, None)
@@ -272,6 +273,11 @@ mod tests {
         assert_eq!(Unit::of_key("startms"), ("start", Some(Unit::Milliseconds)));
         assert_eq!(Unit::of_key("offsetinticks"), ("offset", Some(Unit::Ticks)));
         assert_eq!(Unit::of_key("ts"), ("ts", None));
+        assert_eq!(Unit::of_key("beginms"), ("begin", Some(Unit::Milliseconds)));
+        assert_eq!(
+            Unit::of_key("begininms"),
+            ("begin", Some(Unit::Milliseconds))
+        );
         let named = at(RawTime::Number(1500.0, Some(Unit::Milliseconds)));
         assert_eq!(clock.read(named).0, Some(Duration::from_millis(1500)));
     }
