@@ -1,6 +1,6 @@
 //! Which window a mount shows: `--since`, or `--from` with or without `--to`.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::catalogue::WindowSpec;
 use crate::failure::Failure;
@@ -41,6 +41,14 @@ pub(super) fn read(given: &Given, now: Timestamp) -> Result<WindowSpec, Failure>
         return Err(Failure::typed(
             "--from lies in the future, and without --to the window ends now: give an earlier --from",
         ));
+    }
+    // A mistyped year would be searched week by week, at a request each.
+    let length = to.unwrap_or(now).duration_since(from);
+    if length > SignedDuration::from_hours(24 * i64::from(values::AGE_LIMIT)) {
+        return Err(Failure::typed(format!(
+            "from --from on there are more than {} days: is its year right?",
+            values::AGE_LIMIT
+        )));
     }
     Ok(WindowSpec::Fixed { from, to })
 }
@@ -94,6 +102,8 @@ mod tests {
             ],
             &[("from", "2026-11-29")],
             &[("to", "2026-11-22")],
+            &[("from", "1026-11-22")],
+            &[("from", "2006-11-22"), ("to", "2026-11-23")],
             &[("since", "7d"), ("from", "2026-11-22")],
         ] {
             assert!(window(&flags(pairs)).is_err(), "{pairs:?}");
