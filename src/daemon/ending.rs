@@ -20,8 +20,8 @@ pub(super) enum Ending {
     Panic,
 }
 
-/// Whether who started it wants it to outlive the terminal, as nohup(1) does. To be asked before there are
-/// [`Endings`].
+/// Whether who started it wants it to outlive the terminal, as nohup(1) does. To be asked before signals
+/// are received.
 pub fn ignores_hangups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
