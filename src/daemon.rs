@@ -29,8 +29,8 @@ use crate::failure::Failure;
 use crate::fuse::{self, MountOptions};
 use crate::lane;
 use crate::metrics;
-pub use ending::ignores_hangups;
 use ending::{Ending, Endings};
+pub use ending::{Hangup, ignores_hangups};
 pub(crate) use parts::http_remote;
 use parts::{Parts, Purpose};
 pub use prefetch::prefetch;
@@ -45,13 +45,13 @@ const LAST_WRITES: Duration = Duration::from_millis(1000);
 ///
 /// # Errors
 /// Why it could not be mounted; nothing is mounted then.
-pub fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
+pub fn serve(config: Config, hangup: Hangup, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     forbid_core_dumps();
     descriptors::take_all();
     // Before there are threads that serve it, which begin with what this one may do.
     privileges::give_up(&config, true);
     let runtime = runtime()?;
-    let result = runtime.block_on(run(config, ready));
+    let result = runtime.block_on(run(config, hangup, ready));
     // What still waits for a disk or a server must not keep the process.
     runtime.shutdown_background();
     result
@@ -67,9 +67,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::found(format!("no threads can be started ({error})")))
 }
 
-async fn run(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
+async fn run(config: Config, hangup: Hangup, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     let config = Arc::new(config);
-    let mut endings = Endings::new()
+    let mut endings = Endings::new(hangup)
         .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
     // Before anything is asked of the API: an address in use is said at once, and costs nothing.
     let metrics = match config.metrics_listen {

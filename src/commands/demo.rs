@@ -2,12 +2,9 @@
 
 mod place;
 
-use rustix::process::{Signal, getpid, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::cli::Demo;
 use crate::config::{Config, Environment, Given};
-use crate::daemon;
+use crate::daemon::{self, Hangup};
 use crate::emulator::{self, Running};
 use crate::failure::Failure;
 use crate::telemetry;
@@ -32,32 +29,15 @@ pub(super) fn run(arguments: &Demo) -> Result<(), Failure> {
     let Some(running) = started else {
         return Ok(());
     };
-    runtime.block_on(end_with_the_terminal())?;
     let served = configuration(&mountpoint, &place, &running).and_then(|config| {
         let hints = hints(&mountpoint.display().to_string(), &program());
-        daemon::serve(config, move || {
+        daemon::serve(config, Hangup::Ends, move || {
             // The mount is what matters, not whether anybody reads this.
             let _ = super::print(&hints);
         })
     });
     runtime.block_on(running.stop());
     served
-}
-
-/// A mount reads its secret again when the terminal hangs up; a demo, which nobody would find again, ends.
-async fn end_with_the_terminal() -> Result<(), Failure> {
-    if daemon::ignores_hangups() {
-        return Ok(());
-    }
-    let mut hangup = signal(SignalKind::hangup())
-        .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
-    tokio::spawn(async move {
-        if hangup.recv().await.is_some() {
-            // The mount's own way to end in order.
-            let _ = kill_process(getpid(), Signal::TERM);
-        }
-    });
-    Ok(())
 }
 
 fn configuration(

@@ -6,7 +6,7 @@ use rustix::fs::Mode;
 
 use crate::cli::Mount;
 use crate::config::{self, Config, Environment};
-use crate::daemon;
+use crate::daemon::{self, Hangup};
 use crate::failure::Failure;
 use crate::telemetry;
 
@@ -38,5 +38,5 @@ fn serve(config: Config, ready: impl FnOnce() + Send) -> Result<(), Failure> {
     // Whatever is written from here on is the user's alone.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     telemetry::start(&config.log_level, config.log_file.as_deref())?;
-    daemon::serve(config, ready)
+    daemon::serve(config, Hangup::Reloads, ready)
 }

@@ -20,8 +20,17 @@ pub(super) enum Ending {
     Panic,
 }
 
-/// Whether who started it wants it to outlive the terminal, as nohup(1) does. To be asked before signals
-/// are received.
+/// What SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// To read the secret again.
+    Reloads,
+    /// The end, unless it was ignored at the beginning, as behind nohup(1): nobody would find again what goes on without
+    /// its terminal.
+    Ends,
+}
+
+/// Whether who started this process wants it to outlive the terminal. To be asked before signals are received.
 pub fn ignores_hangups() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
@@ -36,18 +45,25 @@ pub(super) struct Endings {
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
+    hangup_means: Hangup,
     sender: mpsc::Sender<Ending>,
     receiver: mpsc::Receiver<Ending>,
 }
 
 impl Endings {
     /// Takes over the signals; from here on they no longer kill the process.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(hangup_means: Hangup) -> io::Result<Self> {
+        let hangup_means = if ignores_hangups() {
+            Hangup::Reloads
+        } else {
+            hangup_means
+        };
         let (sender, receiver) = mpsc::channel(4);
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            hangup_means,
             sender,
             receiver,
         })
@@ -74,16 +90,22 @@ impl Endings {
             outcome = work => outcome,
             _ = self.interrupt.recv() => Err(Failure::found("interrupted before it had begun")),
             _ = self.terminate.recv() => Err(Failure::found("ended before it had begun")),
+            _ = self.hangup.recv(), if self.hangup_means == Hangup::Ends => {
+                Err(Failure::found("ended with its terminal before it had begun"))
+            }
         }
     }
 
-    /// Waits for the end; every SIGHUP on the way calls `reload`.
+    /// Waits for the end; every SIGHUP on the way that is none calls `reload`.
     pub(super) async fn wait(mut self, reload: impl Fn()) -> Ending {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return Ending::Signal,
                 _ = self.terminate.recv() => return Ending::Signal,
-                _ = self.hangup.recv() => reload(),
+                _ = self.hangup.recv() => match self.hangup_means {
+                    Hangup::Reloads => reload(),
+                    Hangup::Ends => return Ending::Signal,
+                },
                 Some(ending) = self.receiver.recv() => return ending,
             }
         }

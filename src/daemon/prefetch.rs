@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use super::ending::{Ending, Endings, ignores_hangups};
+use super::ending::{Endings, Hangup};
 use super::parts::Purpose;
 use super::{assembled, descriptors, forbid_core_dumps, privileges, runtime};
 use crate::config::Config;
@@ -19,8 +19,8 @@ const LAST_WRITES: Duration = Duration::from_secs(10);
 /// those that it named; a watch searches as often as a mount.
 const LISTING_HOLDS: Duration = Duration::from_secs(15 * 60);
 
-/// Fetches what an order says, and passes on how it goes. Ends early on SIGINT and SIGTERM, and when its terminal hangs up: then the last event is no
-/// [`Event::End`]. Blocks.
+/// Fetches what an order says, and passes on how it goes. Ends early on SIGINT and SIGTERM, and when its terminal hangs
+/// up: then the last event is no [`Event::End`]. Blocks.
 ///
 /// # Errors
 /// Why it could not be begun.
@@ -46,8 +46,7 @@ async fn run(
     order: Order,
     mut tell: impl FnMut(Event) + Send,
 ) -> Result<(), Failure> {
-    let stays = ignores_hangups();
-    let mut endings = Endings::new()
+    let mut endings = Endings::new(Hangup::Ends)
         .map_err(|error| Failure::found(format!("signals can't be received ({error})")))?;
     let config = Arc::new(config);
     let parts = assembled(&config, Purpose::Prefetch);
@@ -59,16 +58,13 @@ async fn run(
             return Err(Failure::found(reason));
         }
     };
-    // Nobody would find again what goes on without its terminal, and it makes requests.
-    let end = endings.trigger(Ending::Signal);
-    let hung_up = || if stays { parts.reload() } else { end() };
     tokio::select! {
         () = async {
             while let Some(event) = events.next().await {
                 tell(event);
             }
         } => {}
-        _ = endings.wait(hung_up) => {}
+        _ = endings.wait(|| parts.reload()) => {}
     }
     drop(events);
     parts.end(LAST_WRITES).await;
