@@ -25,7 +25,7 @@ const TIME: Expected =
 const SIZE: Expected = Expected("a size such as 256MiB or 10GiB is needed");
 
 /// The longest age, in days: every seven days are a search.
-pub(super) const AGE_LIMIT: u32 = 3660;
+const AGE_LIMIT: u32 = 3660;
 
 /// A whole number and its unit.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {

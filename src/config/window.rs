@@ -8,6 +8,9 @@ use crate::failure::Failure;
 use super::given::{Given, Origin};
 use super::values;
 
+/// The longest window from a fixed time on, in days: room for who writes 1970 for "all", none for a mistyped year.
+const LONGEST: i64 = 36_600;
+
 /// Reads the window. Where `--since` and `--from` come from different sources, the stronger source wins:
 /// a `--since` that is typed replaces a `from` of the file.
 ///
@@ -44,11 +47,10 @@ pub(super) fn read(given: &Given, now: Timestamp) -> Result<WindowSpec, Failure>
     }
     // A mistyped year would be searched week by week, at a request each.
     let length = to.unwrap_or(now).duration_since(from);
-    if length > SignedDuration::from_hours(24 * i64::from(values::AGE_LIMIT)) {
-        return Err(Failure::typed(format!(
-            "from --from on there are more than {} days: is its year right?",
-            values::AGE_LIMIT
-        )));
+    if length > SignedDuration::from_hours(24 * LONGEST) {
+        return Err(Failure::typed(
+            "the window that begins at --from is longer than a century: check its year",
+        ));
     }
     Ok(WindowSpec::Fixed { from, to })
 }
@@ -103,11 +105,17 @@ mod tests {
             &[("from", "2026-11-29")],
             &[("to", "2026-11-22")],
             &[("from", "1026-11-22")],
-            &[("from", "2006-11-22"), ("to", "2026-11-23")],
+            &[("from", "0026-11-22"), ("to", "2026-11-23")],
             &[("since", "7d"), ("from", "2026-11-22")],
         ] {
             assert!(window(&flags(pairs)).is_err(), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn all_there_ever_was_may_be_asked_for() {
+        let spec = window(&flags(&[("from", "1970-01-01")])).unwrap();
+        assert!(matches!(spec, WindowSpec::Fixed { to: None, .. }));
     }
 
     #[test]
