@@ -74,65 +74,83 @@ async fn a_ledger_that_cannot_be_used_is_done_without() {
     assert!(!pacer.counters().shared);
 }
 
-/// Another process holds the lock and never gives it back, as one on a disk that hangs does.
-#[tokio::test]
-async fn a_ledger_that_hangs_holds_up_nobody() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("pace");
-    let pacer = Pacer::new(150, Some(path.clone())).unwrap();
-    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
-    let held = std::fs::File::open(&path).unwrap();
-    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
-    assert!(!pacer.counters().shared);
-    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
-    drop(held);
+/// A pacer that was granted one request, and then another process holds the ledger's lock, as on a disk that hangs.
+struct Hung {
+    pacer: Pacer,
+    directory: tempfile::TempDir,
+    held: std::fs::File,
+}
+
+impl Hung {
+    async fn at(limit: u32) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pace");
+        let pacer = Pacer::new(limit, Some(path.clone())).unwrap();
+        assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+        let held = std::fs::File::open(path).unwrap();
+        rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        Self {
+            pacer,
+            directory,
+            held,
+        }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("pace")
+    }
+
+    fn answers(&self) {
+        rustix::fs::flock(&self.held, rustix::fs::FlockOperation::Unlock).unwrap();
+    }
+}
+
+async fn taken_up_again(pacer: &Pacer) {
     let give_up = Instant::now() + Duration::from_secs(60);
     while !pacer.counters().shared {
         assert!(Instant::now() < give_up, "the ledger is not taken up again");
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_ledger_that_hangs_holds_up_nobody() {
+    let hung = Hung::at(150).await;
+    let pacer = &hung.pacer;
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    assert!(!pacer.counters().shared);
+    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
+    hung.answers();
+    taken_up_again(pacer).await;
     assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
     assert!(pacer.counters().shared);
 }
 
 #[tokio::test]
 async fn a_pause_that_began_while_the_ledger_hung_holds_when_it_answers() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("pace");
-    let pacer = Pacer::new(150, Some(path.clone())).unwrap();
-    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
-    let held = std::fs::File::open(&path).unwrap();
-    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let hung = Hung::at(150).await;
+    let pacer = &hung.pacer;
     let permit = pacer.acquire(Class::Reader, soon()).await.unwrap();
     assert!(!pacer.counters().shared);
     pacer.throttled(permit, Some(Duration::from_secs(3600)));
-    drop(held);
-    while !pacer.counters().shared {
-        tokio::task::yield_now().await;
-    }
+    hung.answers();
+    taken_up_again(pacer).await;
     let refused = pacer.acquire(Class::Reader, soon()).await;
     assert_eq!(refused.unwrap_err(), RemoteError::NoBudget);
-    let other = Pacer::new(150, Some(path)).unwrap();
+    let other = Pacer::new(150, Some(hung.path())).unwrap();
     let refused = other.acquire(Class::Reader, soon()).await;
     assert_eq!(refused.unwrap_err(), RemoteError::NoBudget);
 }
 
 #[tokio::test]
 async fn what_was_granted_while_the_ledger_hung_counts_when_it_answers() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("pace");
-    let pacer = Pacer::new(6, Some(path.clone())).unwrap();
-    assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
-    let held = std::fs::File::open(&path).unwrap();
-    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let hung = Hung::at(6).await;
+    let pacer = &hung.pacer;
     assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
     assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
-    drop(held);
-    while !pacer.counters().shared {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(burst(&pacer, Class::Reader).await, 0);
+    hung.answers();
+    taken_up_again(pacer).await;
+    assert_eq!(burst(pacer, Class::Reader).await, 0);
 }
 
 #[tokio::test]
@@ -146,11 +164,7 @@ async fn a_ledger_that_failed_is_taken_up_again() {
     assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
     assert!(!pacer.counters().shared);
     std::fs::remove_dir(&path).unwrap();
-    let give_up = Instant::now() + Duration::from_secs(60);
-    while !pacer.counters().shared {
-        assert!(Instant::now() < give_up, "the ledger is not taken up again");
-        tokio::task::yield_now().await;
-    }
+    taken_up_again(&pacer).await;
     assert!(pacer.acquire(Class::Reader, soon()).await.is_ok());
     assert!(pacer.counters().shared);
 }
