@@ -154,19 +154,24 @@ fn a_demo_ends_with_its_terminal() {
         skipped("hangups are ignored here, so they end nothing");
         return;
     }
+    assert_demo_ends(Signal::HUP, |_| {});
+}
+
+/// Runs a demo, changed a little, until it says that it is mounted; a signal then ends it in order.
+fn assert_demo_ends(signal: Signal, change: impl FnOnce(&mut Command)) {
     let directory = tempfile::TempDir::new().unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
-        .arg("demo")
+    let mut demo = Command::new(env!("CARGO_BIN_EXE_interactionfs"));
+    demo.arg("demo")
         .arg(directory.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stdout(Stdio::piped());
+    change(&mut demo);
+    let mut child = demo.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut line)
         .unwrap();
     let mounted = is_mounted(directory.path());
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::HUP).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
     let status = wait_for_exit(&mut child);
     assert!(mounted && status.success(), "{line}");
     assert!(!is_mounted(directory.path()));
@@ -177,20 +182,9 @@ fn an_ordinary_users_mount_ends_also_where_the_helper_is_not_in_the_path() {
     if !can_mount() {
         return;
     }
-    let directory = tempfile::TempDir::new().unwrap();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_interactionfs"))
-        .arg("demo")
-        .arg(directory.path())
-        .env("PATH", "/nonexistent")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut String::new())
-        .unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), Signal::TERM).unwrap();
-    assert!(wait_for_exit(&mut child).success());
-    assert!(!is_mounted(directory.path()));
+    assert_demo_ends(Signal::TERM, |demo| {
+        demo.env("PATH", "/nonexistent");
+    });
 }
 
 #[test]
