@@ -235,7 +235,7 @@ pub(super) async fn read_body(
 }
 
 /// Room for one long body at a time, so that several searches at once take no more memory than one.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Room(Arc<Semaphore>);
 
 impl Room {
